@@ -1,0 +1,33 @@
+"""streamflow: event-time stream processing for asyncio.
+
+    import streamflow as sf
+
+    pipeline = sf.Pipeline("hello")
+    pipeline.read("ticks", sf.generate(rate=10)).map(lambda row: row["n"] * 2).show()
+    pipeline.run()
+
+Names are imported when they are first used: ``import streamflow`` itself loads none of polars, numpy, click or rich.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "streamflow.pipeline": ("Pipeline",),
+    "streamflow.stream": ("KeyedStream", "Stream"),
+    "streamflow.table": ("Table",),
+    "streamflow.core.aggregation": ("Aggregation",),
+    "streamflow.core.csv_format": ("Csv",),
+    "streamflow.core.folding": ("Windowed",),
+    "streamflow.core.formats": ("Raw", "Text"),
+    "streamflow.core.json_format": ("Json",),
+    "streamflow.core.rows": ("Late",),
+    "streamflow.core.window": ("session", "sliding", "tumbling"),
+    "streamflow.operators.refusal": ("DeadLetter", "dead_letter"),
+    "streamflow._runtime.query": ("Query",),
+    "streamflow._runtime.trigger": ("available_now", "continuous", "micro_batch", "once"),
+}

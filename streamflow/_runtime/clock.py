@@ -1,0 +1,23 @@
+"""The machine's clock, behind a seam: the only place in the library that reads the time of day."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol, final
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now(self) -> int:
+        """Return the time of day, microseconds since the Unix epoch."""
+        ...
+
+
+@final
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        """Return the time of day, microseconds since the Unix epoch."""
+        return time.time_ns() // 1_000

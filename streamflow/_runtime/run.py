@@ -1,0 +1,115 @@
+"""``run()`` and ``serve()``: a query on an event loop of its own, in a process that is ours.
+
+Only here are signals, the garbage collector and the loop's make touched.  SIGINT and SIGTERM suspend: exit 0.  A second one
+stops at once: exit 130, and the next run recovers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from streamflow._engine.plan import Plan
+from streamflow._runtime.executor import Inline
+from streamflow._runtime.query import Query
+from streamflow._runtime.settings import Settings
+from streamflow.errors import DefinitionError
+
+EXIT_AT_ONCE = 130
+Watcher = Callable[[Query], Any]
+"""Called with the running query once it has started; may return a coroutine, which is run beside it."""
+
+
+def run_to_end(
+    plan: Plan, settings: Settings, *, new_generation: bool = False, watcher: Watcher | None = None
+) -> None:
+    """Run a plan until its input ends or a signal suspends it.
+
+    Raises:
+        DefinitionError: If an event loop is running in this thread already.
+        StreamflowError: What made it fail.
+        SystemExit: With 130, at the second signal.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise DefinitionError(
+            "run() owns its event loop and one is running in this thread already",
+            remedy="use: async with pipeline.start() as query: await query.wait()",
+        )
+    query = Query(plan, settings, new_generation=new_generation, executor=Inline())
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, _calm_collector():
+        runner.run(_serve(query, watcher))
+
+
+async def _serve(query: Query, watcher: Watcher | None) -> None:
+    with _signals(query):
+        async with query:
+            beside = watcher(query) if watcher is not None else None
+            task = asyncio.ensure_future(beside) if asyncio.iscoroutine(beside) else None
+            try:
+                await query.wait()
+            finally:
+                if task is not None:
+                    task.cancel()
+                    await asyncio.wait({task})
+
+
+@contextlib.contextmanager
+def _signals(query: Query) -> Iterator[None]:
+    """Let SIGINT and SIGTERM suspend the query while it runs; the second one ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    seen = 0
+
+    def on_signal() -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise SystemExit(EXIT_AT_ONCE)
+        with contextlib.suppress(Exception):
+            query.request_stop()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(on_signal)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def _calm_collector() -> Iterator[None]:
+    """Keep the garbage collector from walking what was there before the run, and from running too often."""
+    threshold = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  # used where installed
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,1 @@
+"""Sources and sinks.  They know ``core`` only, never each other."""

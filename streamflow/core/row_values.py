@@ -1,0 +1,149 @@
+"""Values of the row layout as state columns, and back.
+
+A value that a column can hold goes there, so that the column layout can restore it.  Any other (a record, a dict, a
+value of another type than the first) goes, as msgpack, into a column beside it.  So a step may keep whatever it likes,
+and nothing is lost or changed on the way but the time zone of a datetime: its instant is kept.
+
+Knows no aggregation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from itertools import chain, islice
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+
+from streamflow.core.values import decode_value, encode_value
+from streamflow.errors import DataError
+
+LEAST_INT, MOST_INT = -(1 << 63), (1 << 63) - 1
+
+DTYPES: dict[str, pl.DataType] = {
+    "str": pl.String(),
+    "bool": pl.Boolean(),
+    "bytes": pl.Binary(),
+    "date": pl.Date(),
+    "time": pl.Time(),
+    "timedelta": pl.Duration("us"),
+    "naive datetime": pl.Datetime("us"),
+    "aware datetime": pl.Datetime("us", "UTC"),
+}
+"""The column of each kind of value; numbers go into Int64 or Float64, as they are."""
+
+_KINDS: dict[type, str] = {
+    int: "number",
+    float: "number",
+    str: "str",
+    bool: "bool",
+    bytes: "bytes",
+    date: "date",
+    time: "time",
+    timedelta: "timedelta",
+}
+
+
+def kind_of(value: Any) -> str | None:
+    """Return the name of a scalar's type; None where a column could not hold the value as it is."""
+    if type(value) is datetime:
+        return "naive datetime" if value.tzinfo is None else "aware datetime"
+    return _KINDS.get(type(value))
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar as its built-in type: what numpy scalars, enum members and other subclasses stand for."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else value
+
+
+def column(values: Sequence[Any], kind: str | None) -> pl.Series:
+    """Return values of one kind, and None, as a column.
+
+    Raises:
+        DataError: If one does not fit: an int of more than 64 bits, text that is not Unicode.
+    """
+    dtype = DTYPES.get(kind, pl.Null()) if kind is not None else pl.Null()
+    if kind == "number":
+        is_float = float in set(map(type, values))
+        values = [float(v) if type(v) is int else v for v in values] if is_float else values
+        dtype = pl.Float64() if is_float else pl.Int64()
+    try:
+        return pl.Series(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"a value cannot be put into a checkpoint: {error}") from error
+
+
+@final
+class ValueColumn:
+    """The two columns of values that are kept as they are; the first value settles what the first column holds."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self) -> None:
+        self._kind: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ValueColumn({self._kind})"
+
+    def encode(self, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
+        """Return the values as a column, and those that it cannot hold as msgpack, each null where the other is not."""
+        values = list(map(plain, values))
+        if self._kind is None:
+            self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
+        is_float = self._kind == "number" and float in set(map(type, values))
+        fits = [value is None or self._fits(value, is_float=is_float) for value in values]
+        packed = [None if fit else encode_value(value) for fit, value in zip(fits, values, strict=True)]
+        native = values if all(fits) else [value if fit else None for fit, value in zip(fits, values, strict=True)]
+        return column(native, self._kind), pl.Series(packed, dtype=pl.Binary)
+
+    def decode(self, native: pl.Series, packed: pl.Series | None) -> list[Any]:
+        """Return the values that ``encode``, or the column layout, made these columns of."""
+        values = native.to_list()
+        if self._kind is None:
+            self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
+        if packed is None:
+            return values
+        return [
+            value if raw is None else decode_value(raw) for value, raw in zip(values, packed.to_list(), strict=True)
+        ]
+
+    def _fits(self, value: Any, *, is_float: bool) -> bool:
+        if kind_of(value) != self._kind:
+            return False
+        if type(value) is int:
+            return LEAST_INT <= value <= MOST_INT and (not is_float or int(float(value)) == value)
+        return True
+
+
+def nest(items: pl.Series, lengths: Sequence[int]) -> pl.Series:
+    """Return a column of lists: the first ``lengths[0]`` items, then the next ``lengths[1]``, and so on."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    lists = pl.DataFrame({"row": rows, "items": items}).group_by("row", maintain_order=True).agg("items")
+    every = pl.DataFrame({"row": np.arange(len(lengths))}).join(lists, on="row", how="left", maintain_order="left")
+    empty = pl.lit(pl.Series([[]], dtype=pl.List(items.dtype)))
+    return every.select(pl.col("items").fill_null(empty)).get_column("items")
+
+
+def flatten(lists: pl.Series) -> tuple[pl.Series, list[int]]:
+    """Return all items of a column of lists, one after another, and the length of each list; a null has none."""
+    lengths = lists.list.len().fill_null(0)
+    return lists.filter(lengths > 0).explode(), lengths.to_list()
+
+
+def regroup(items: Iterable[Any], lengths: Iterable[int]) -> list[list[Any]]:
+    """Return the items as lists of these lengths."""
+    rest = iter(items)
+    return [list(islice(rest, length)) for length in lengths]
+
+
+def chained(lists: Iterable[Iterable[Any]]) -> list[Any]:
+    """Return the items of all lists, one after another."""
+    return list(chain.from_iterable(lists))

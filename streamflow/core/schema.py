@@ -1,0 +1,255 @@
+"""The types of fields, learned from rows or declared: how rows become frames that can be put one below another.
+
+Rows have no types, the columns of a file have.  A field is there if the first row has it, and its type is that of its
+first value that is not None; from then on a row with another field or with a value of another type is refused, by name.
+So the outcome depends on the order of the rows, never on how they are cut into batches; and no value is changed to make
+it fit (an ``int`` where floats are expected is taken if a float can hold it).
+
+Knows records (``core.records``); knows no sink and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, final
+
+import polars as pl
+
+from streamflow.core.batch import Batch
+from streamflow.core.columns import Columns
+from streamflow.core.connector import Refused
+from streamflow.core.records import SCALARS, Table, plain, read_table
+from streamflow.core.wire import UNFIT, reason_of
+from streamflow.errors import DataError
+
+_DTYPES: Mapping[type, pl.DataType] = {
+    type(None): pl.Null(),
+    bool: pl.Boolean(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+    str: pl.String(),
+    bytes: pl.Binary(),
+    date: pl.Date(),
+    time: pl.Time(),
+    timedelta: pl.Duration("us"),
+}
+_FLAT: Mapping[type[pl.DataType], frozenset[type]] = {
+    pl.Boolean: frozenset({bool}),
+    pl.String: frozenset({str}),
+    pl.Categorical: frozenset({str}),
+    pl.Enum: frozenset({str}),
+    pl.Binary: frozenset({bytes}),
+    pl.Date: frozenset({date}),
+    pl.Time: frozenset({time}),
+    pl.Duration: frozenset({timedelta}),
+    pl.Null: frozenset(),
+    **dict.fromkeys((pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128), frozenset({int})),
+    **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64), frozenset({int})),
+    **dict.fromkeys((pl.Float32, pl.Float64), frozenset({float})),
+}
+"""Which values a column takes at a glance; None is taken by every column, and ``fits`` looks closer."""
+
+
+@final
+class Schema:
+    """The names and types of the fields, as far as they are known.
+
+    Args:
+        declared: The fields and their types; what is declared is not learned.
+    """
+
+    def __init__(self, declared: Mapping[str, Any] | None = None) -> None:
+        self._types: dict[str, pl.DataType] | None = None if declared is None else dict(pl.Schema(declared))
+
+    @property
+    def types(self) -> Mapping[str, pl.DataType] | None:
+        """The fields and their types; ``Null`` where only None was seen; None where no row was seen."""
+        return self._types
+
+    def __repr__(self) -> str:
+        return f"Schema({self._types})"
+
+    def frame(self, batch: Batch) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
+        """Return the rows as a frame of these fields, the place of each in the batch, and the rows that do not fit."""
+        if isinstance(batch, Columns) and (self._types is None or batch.frame.schema == self._types):
+            self._types = dict(batch.frame.schema)
+            return batch.frame, range(len(batch)), []
+        return self._from_records(read_table(batch))
+
+    def _from_records(self, table: Table) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
+        if self._types is None:
+            first = next((record for record in table.records if record), {})
+            self._types = dict.fromkeys(first, pl.Null())
+        bad: dict[int, str] = {i: why for i, r in enumerate(table.records) if (why := self._strange(r)) is not None}
+        known = [{} if i in bad else r for i, r in enumerate(table.records)] if bad else table.records
+        columns = [self._column(name, [r.get(name) for r in known], bad) for name in list(self._types)]
+        frame, rows = pl.DataFrame(columns), table.rows
+        if bad:
+            kept = [i for i in range(len(rows)) if i not in bad]
+            frame, rows = frame[kept], [rows[i] for i in kept]
+        refused = [*table.refused, *(Refused(table.rows[i], why, table.records[i]) for i, why in bad.items())]
+        return frame, rows, sorted(refused, key=lambda r: r.row)
+
+    def _strange(self, record: Mapping[str, Any]) -> str | None:
+        names = self._types or {}
+        if not record:
+            return "expected at least one field, got none"
+        if record.keys() <= names.keys():
+            return None
+        extra = sorted(record.keys() - names.keys())
+        return f"unexpected field {extra[0]!r}: the first row had {', '.join(names)}; declare it in schema="
+
+    def _column(self, name: str, values: list[Any], bad: dict[int, str]) -> pl.Series:
+        """Return the column, with None for values that do not fit; note the rows of these in ``bad``."""
+        assert self._types is not None
+        if not {type(v) for v in values} <= SCALARS:
+            values = [_noting(bad, i, name, plain, v) for i, v in enumerate(values)]
+        if has_null(self._types[name]):
+            self._types[name] = learn(self._types[name], values)
+        dtype = self._types[name]
+        allowed = _FLAT.get(dtype.base_type())
+        if allowed is None or not {type(v) for v in values} <= allowed | {type(None)}:
+            values = [_noting(bad, i, name, _fitting(dtype), v) for i, v in enumerate(values)]
+        try:
+            return pl.Series(name, values, dtype=dtype, strict=True)
+        except _UNSTORED:  # a number out of range, a lone surrogate: find whose it is
+            values = [_noting(bad, i, name, _storing(dtype), v) for i, v in enumerate(values)]
+            return pl.Series(name, values, dtype=dtype, strict=True)
+
+
+_UNSTORED = (*UNFIT, pl.exceptions.PolarsError)
+
+
+def _noting(bad: dict[int, str], row: int, name: str, check: Any, value: Any) -> Any:
+    try:
+        return check(value)
+    except UNFIT as error:
+        bad.setdefault(row, f"field {name!r}: {reason_of(error)}")
+        return None
+
+
+def _fitting(dtype: pl.DataType) -> Any:
+    def check(value: Any) -> Any:
+        if not fits(value, dtype):
+            got = f"{type(value).__name__} {_short(value)}"
+            raise DataError(f"expected {dtype}, got {got}; declare its type in schema=")
+        return value
+
+    return check
+
+
+def _storing(dtype: pl.DataType) -> Any:
+    def check(value: Any) -> Any:
+        try:
+            pl.Series([value], dtype=dtype, strict=True)
+        except UnicodeError:
+            raise
+        except _UNSTORED as error:
+            raise DataError(f"expected {dtype}, got {type(value).__name__} {_short(value)}") from error
+        return value
+
+    return check
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def has_null(dtype: pl.DataType) -> bool:
+    """Return whether a type is not fully known: it is Null, or a list or record of what is not known."""
+    match dtype:
+        case pl.Null():
+            return True
+        case pl.List():
+            return has_null(dtype.inner)  # type: ignore[arg-type]  # an instance, in an instance
+        case pl.Struct():
+            return any(has_null(f.dtype) for f in dtype.fields)  # type: ignore[arg-type]  # as above
+    return False
+
+
+def learn(dtype: pl.DataType, values: Sequence[Any]) -> pl.DataType:
+    """Return the type after the values that teach it, in order; a value that contradicts it teaches nothing."""
+    for value in values:
+        if value is None:
+            continue
+        try:
+            dtype = _unified(dtype, dtype_of(value))
+        except UNFIT:
+            continue
+        if not has_null(dtype):
+            break
+    return dtype
+
+
+def dtype_of(value: Any) -> pl.DataType:
+    """Return the type of one plain value.
+
+    Raises:
+        DataError: If it has none: a list of different things, a foreign type.
+
+    >>> dtype_of([1, None])
+    List(Int64)
+    """
+    match value:
+        case datetime():
+            return pl.Datetime("us", None if value.tzinfo is None else "UTC")
+        case Decimal() if value.is_finite():
+            return pl.Decimal(38, max(0, -int(value.as_tuple().exponent)))
+        case list():
+            inner: pl.DataType = pl.Null()
+            for item in value:
+                inner = _unified(inner, dtype_of(item))
+            return pl.List(inner)
+        case dict():
+            return pl.Struct({name: dtype_of(item) for name, item in value.items()})
+    if type(value) not in _DTYPES:
+        raise DataError(f"expected a value that a column can hold, got {type(value).__name__} {_short(value)}")
+    return _DTYPES[type(value)]
+
+
+def _unified(a: pl.DataType, b: pl.DataType) -> pl.DataType:
+    """Return what both say, where each may leave open what the other knows."""
+    match a, b:
+        case (pl.Null(), _):
+            return b
+        case (_, pl.Null()):
+            return a
+        case (pl.List(), pl.List()):
+            return pl.List(_unified(a.inner, b.inner))  # type: ignore[arg-type]  # instances, in instances
+        case (pl.Struct(), pl.Struct()):
+            mine: dict[str, Any] = dict(a.to_schema())
+            theirs: dict[str, Any] = dict(b.to_schema())
+            if theirs.keys() <= mine.keys():
+                return pl.Struct({name: _unified(mine[name], theirs.get(name, pl.Null())) for name in mine})
+    if a != b:
+        raise DataError(f"expected {a}, got {b}")
+    return a
+
+
+def fits(value: Any, dtype: pl.DataType) -> bool:
+    """Return whether a column of this type holds a plain value unchanged; ranges of integers are not looked at."""
+    if value is None:
+        return True
+    match dtype:
+        case pl.List() | pl.Array():
+            inner: Any = dtype.inner
+            return isinstance(value, list) and all(fits(v, inner) for v in value)
+        case pl.Struct():
+            types: Any = dtype.to_schema()
+            return isinstance(value, dict) and all(n in types and fits(v, types[n]) for n, v in value.items())
+        case pl.Datetime():
+            return isinstance(value, datetime) and (value.tzinfo is None) == (dtype.time_zone is None)
+        case pl.Decimal():
+            return _fits_decimal(value, dtype.scale)
+    if dtype.is_float() and type(value) is int:
+        return float(value) == value
+    return type(value) in _FLAT.get(dtype.base_type(), ())
+
+
+def _fits_decimal(value: Any, scale: int) -> bool:
+    if type(value) is int:
+        return True
+    return isinstance(value, Decimal) and value.is_finite() and -int(value.as_tuple().exponent) <= scale

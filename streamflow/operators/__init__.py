@@ -1,0 +1,1 @@
+"""The steps: pure decisions over batches and watermarks, one idea a file."""
