@@ -28,6 +28,26 @@ _HOMES = {
     "streamflow.core.rows": ("Late",),
     "streamflow.core.window": ("session", "sliding", "tumbling"),
     "streamflow.operators.refusal": ("DeadLetter", "dead_letter"),
+    "streamflow.connectors.memory": ("MemorySink",),
+    "streamflow.connectors.console": ("ConsoleSink",),
     "streamflow._runtime.query": ("Query",),
     "streamflow._runtime.trigger": ("available_now", "continuous", "micro_batch", "once"),
 }
+
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [*sorted(_HOME), "agg", "errors"]  # noqa: PLE0604  # names are text
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("agg", "errors", "testing"):
+        return import_module(f"streamflow.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'streamflow' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

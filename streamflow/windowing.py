@@ -11,7 +11,6 @@ from streamflow._engine.plan import Input, Need, Plan, StepNode, Surroundings
 from streamflow.building import add_step
 from streamflow.core.aggregation import Aggregate, Aggregation
 from streamflow.core.batch import Layout
-from streamflow.core.column_fold import ColumnFolding
 from streamflow.core.edge import Edge, Label
 from streamflow.core.folding import Folding
 from streamflow.core.operator import Operator
@@ -143,6 +142,8 @@ def add_columns_aggregation(
             raise DefinitionError(f"agg({column}=...) takes aggregations such as agg.col('x').sum(), got {value!r}")
         if column in (*key, "window_start", "window_end"):
             raise DefinitionError(f"agg({column}=...): the output has a column {column!r} already")
+    from streamflow.core.column_fold import ColumnFolding
+
     kinds = ", ".join(f"{column} {_kind(a)}" for column, a in aggregations.items())
     detail = f"by {', '.join(key)}: {kinds}" if key else kinds
     return _add(

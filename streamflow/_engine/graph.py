@@ -81,11 +81,11 @@ class Graph:
 
     def feed(self, source: str, chunks: Sequence[Chunk], now: int) -> None:
         """Take chunks of one source."""
-        outputs = self.ingests[source].take(chunks, now)
-        self._tell_status(source)
-        for port, batch in outputs:
-            self._deliver(source, port, batch)
-        self._advance_source(source)
+        for outputs in self.ingests[source].take(chunks, now):
+            self._tell_status(source)
+            for port, batch in outputs:
+                self._deliver(source, port, batch)
+            self._advance_source(source)
 
     def idle(self, source: str, split: str) -> None:
         """A split has nothing to say for now."""

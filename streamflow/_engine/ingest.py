@@ -10,7 +10,7 @@ The clock's time comes in as an argument; nothing is read here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -23,7 +23,7 @@ from streamflow.core.arrays import I64
 from streamflow.core.batch import Batch, Layout
 from streamflow.core.columns import Columns
 from streamflow.core.connector import Chunk, Lines, Records, Refused
-from streamflow.core.element import Output
+from streamflow.core.element import MAIN, Output
 from streamflow.core.operator import Ledger
 from streamflow.core.declared import declared_columns
 from streamflow.core.rows import Rows, pick
@@ -75,30 +75,30 @@ class Ingest:
             self.splits[split] = Split(_number(self.node.name, split), resume, now)
             self.merge.add(split)
 
-    def take(self, chunks: Sequence[Chunk], now: int) -> list[Output]:
-        """Return the batches of some chunks, in order, and move the watermarks; dead letters beside them.
+    def take(self, chunks: Sequence[Chunk], now: int) -> Iterator[list[Output]]:
+        """Yield the batches of some chunks, in order, dead letters beside them; the watermark has moved behind each.
 
-        Chunks of several splits become one batch where no split is idle or catching up: only then does no row's judgement
-        depend on a watermark that moves within the batch.
+        Chunks of several splits become one batch while every split counts: then no row's own watermark lies behind the
+        source's.  Where one is idle or catching up, rows are judged by the source's watermark, which must be forwarded
+        chunk by chunk.
         """
-        parts: list[Batch] = []
-        dead: list[Output] = []
+        held: list[Batch] = []
         for chunk in chunks:
-            if chunk.split not in self.splits:
-                self.open(chunk.split, chunk.resume, now)
+            self.open(chunk.split, chunk.resume, now)
             self.merge.active(chunk.split)
-            is_plain = self.merge.is_plain
-            batch, refused = self._batch(chunk, now)
-            dead += refused
-            if batch is None:
-                continue
-            if parts and not is_plain:
-                parts.append(batch)
-            elif parts and len(parts[-1]) + len(batch) <= _COALESCE:
-                parts[-1] = type(batch).concat([parts[-1], batch])
-            else:
-                parts.append(batch)
-        return [*dead, *(("main", part) for part in parts)]
+            if held and (not self.merge.is_plain or sum(map(len, held)) + len(chunk) > _COALESCE):
+                yield [(MAIN, _joined(held))]
+                held = []
+            batch, dead = self._batch(chunk, now)
+            if dead:
+                yield dead
+            if batch is not None:
+                held.append(batch)
+            if held and not self.merge.is_plain:
+                yield [(MAIN, _joined(held))]
+                held = []
+        if held:
+            yield [(MAIN, _joined(held))]
 
     def idle(self, split: str) -> int:
         """The split has nothing to say: leave it out; return the merged watermark."""
@@ -229,7 +229,11 @@ class Ingest:
         return times, [Refused(int(places[r.row]), r.reason, values[r.row], r.cause) for r in refused]
 
 
-_COALESCE = 65_536
+def _joined(batches: Sequence[Batch]) -> Batch:
+    return type(batches[0]).concat(batches)
+
+
+_COALESCE = 131_072
 """Rows beyond which chunks are not put together: past it a larger batch saves nothing."""
 
 

@@ -9,7 +9,7 @@ Life of a worker::
             await apply(await checkpoints.staged(sink, token), token)
     for each epoch:
         number = await checkpoints.commit(EpochData(…))
-        await apply(what was staged, checkpoints.token(number))
+        await apply(checkpoints.last_staged, checkpoints.token(number))
         checkpoints.applied(sink, checkpoints.token(number))
 
 Whatever blocks runs in a thread, one call at a time, and is waited for even by a caller that is cancelled: so what was
@@ -30,7 +30,7 @@ import anyio
 import anyio.to_thread
 
 from streamflow._runtime.commit import Commits, Found, Identity, Tip
-from streamflow._runtime.epoch import Content, EpochData, Positions, changed, gather, merged
+from streamflow._runtime.content import Content, EpochData, Positions, Staged, changed, gather, merged
 from streamflow._runtime.savepoint import read_savepoint, write_savepoint
 from streamflow._runtime.store import Store
 from streamflow.core.chain import due, reach, refusal_to_fall_back, require_ours
@@ -39,6 +39,8 @@ from streamflow.core.manifest import NOTHING, Link, Manifest, Reach
 from streamflow.core.segment import compacted
 from streamflow.core.state import Snapshot
 from streamflow.errors import CheckpointError, DamagedError, FencedError, InternalError, StoreFullError
+
+__all__ = ["Checkpoints", "EpochData", "Identity", "Recovered"]
 
 FULL_EVERY = 64
 """After so many epochs a full snapshot is asked for: a restart replays no more segments than that."""
@@ -94,6 +96,7 @@ class Checkpoints:
         self._has: dict[str, Reach] = {}
         self._positions: dict[str, dict[str, Any]] = {}
         self._aborted: list[EpochData] = []
+        self._last_staged: Staged = {}
         self._restored: Content | None = None
         self._end: CheckpointError | None = None
 
@@ -107,6 +110,11 @@ class Checkpoints:
     def last(self) -> int:
         """The number of the last epoch that this worker committed or found; 0 before there is one."""
         return self._tip.chain[-1].number if self._tip is not None and self._tip.chain else 0
+
+    @property
+    def last_staged(self) -> Staged:
+        """What the last epoch that was committed staged, that of aborted ones before it included: apply this."""
+        return self._last_staged
 
     @property
     def next_epoch(self) -> int:
@@ -178,13 +186,19 @@ class Checkpoints:
         """
         return await self._run(lambda: self._begin(data, above, new_generation=new_generation), writes=True)
 
-    async def due(self, sink: str, token: Token | None) -> list[Token]:
+    async def due(self, sink: str, token: Token | None, *, keeps_token: bool = True) -> list[Token]:
         """Return what to apply to a sink that was found to have this token, oldest first; asked once, after ``begin``.
+
+        Args:
+            sink: Which sink.
+            token: Its token; None: it has none.
+            keeps_token: Whether it stores tokens at all.  One that does not is believed to have what ``applied`` was
+                told of it, and is given the rest, the last epoch perhaps again.
 
         Raises:
             CheckpointError: If sink and checkpoint contradict each other: nothing must be written then.
         """
-        return await self._run(lambda: self._due(sink, token))
+        return await self._run(lambda: self._due(sink, token if keeps_token else self.known(sink)))
 
     async def staged(self, sink: str, token: Token) -> list[bytes]:
         """Return the pieces staged for a sink under one of the tokens that ``due`` returned.
@@ -202,8 +216,8 @@ class Checkpoints:
         After a cancellation ``last`` says whether it was committed.
 
         Raises:
-            StoreFullError: If there is no room.  What the epoch held joins the next one that is committed; do not give
-                it again.
+            StoreFullError: If there is no room.  What the epoch held, output too, joins the next one that is committed:
+                do not give it again, and apply ``last_staged``.
             FencedError: If another worker has taken over: nothing may be applied.
             CheckpointError: If it failed otherwise; it may or may not be committed, and the worker must exit.
         """
@@ -311,12 +325,13 @@ class Checkpoints:
 
     def _commit(self, data: EpochData) -> int:
         epochs = [*self._aborted, data]
+        content = gather(epochs)
         try:
-            number = self._write(self._known_tip(), "epoch", gather(epochs))
+            number = self._write(self._known_tip(), "epoch", content)
         except StoreFullError:
             self._aborted = epochs
             raise
-        self._aborted = []
+        self._aborted, self._last_staged = [], content.staged
         return number
 
     def _write(self, tip: Tip, kind: Literal["start", "epoch"], content: Content) -> int:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, final
 
-from streamflow._runtime.epoch import Content, Staged
+from streamflow._runtime.content import Content, Staged
 from streamflow._runtime.failpoint import failpoint
 from streamflow._runtime.store import Store
 from streamflow.core.chain import KEPT, history, next_mark, removable, replayed

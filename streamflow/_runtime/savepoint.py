@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from streamflow._runtime.commit import Commits, Tip, make_segment, require_digest
-from streamflow._runtime.epoch import Content
+from streamflow._runtime.content import Content
 from streamflow.core.chain import next_mark
 from streamflow.core.manifest import NOTHING, Manifest, Reach, SinkMark, savepoint_name, seal, unseal
 from streamflow.core.segment import compacted, decode_state

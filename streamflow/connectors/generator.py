@@ -6,7 +6,16 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -40,8 +49,8 @@ class GeneratorSource:
     once, and its ``finally`` runs in the task that iterated it.
 
     Args:
-        factory: A function that returns the async generator (or any async or plain iterable).  One that takes the row to
-            start at, and gives the same rows each time from there on, can be replayed after a crash; with one that
+        factory: A function that returns the async generator (or any async or plain iterable).  One that takes the row
+            to start at, and gives the same rows each time from there on, can be replayed after a crash; with one that
             takes nothing, rows read and not committed are lost in a crash.
         is_bounded: Whether it ends by itself.
 
@@ -94,7 +103,9 @@ class _Reader:
         self._buffer: deque[Any] = deque()
         self._ready, self._space = asyncio.Event(), asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self._turn_ends = 0.0
         self._is_closing = False
+        self._is_reported = False
 
     async def open(self, positions: Mapping[str, Any]) -> Sequence[SplitOpened]:
         self._row = only_position(str(self._source), positions)
@@ -137,24 +148,49 @@ class _Reader:
 
     async def _drive(self, start: int) -> None:
         factory = self._source.factory
-        rows: Any = factory(start) if takes_start(factory) else factory()
+        rows = _awaitable(factory(start) if takes_start(factory) else factory())
+        buffer = self._buffer
         try:
-            if isinstance(rows, AsyncIterable):
-                async for row in rows:
-                    if self._put(row):
-                        await self._yield()
-            elif isinstance(rows, Iterable):
-                for row in rows:
-                    if self._put(row):
-                        await self._yield()
-            else:
-                raise TypeError(f"expected an (async) iterable from {self._source}, got {type(rows).__name__}")
+            async for row in rows:
+                buffer.append(row)
+                if len(buffer) == 1:
+                    self._ready.set()
+                if len(buffer) % 16 == 0:
+                    await self._give_way()
+                if self._is_closing:  # the generator has swallowed its cancellation
+                    break
         finally:
             self._ready.set()
-            await _close(rows)
+            if isinstance(rows, AsyncGenerator):
+                await rows.aclose()
 
-    def _put(self, row: Any) -> bool:
-        """Take one row, and return whether it is the loop's turn."""
-        self._buffer.append(row)
-        self._ready.set()
-        ...
+    async def _give_way(self) -> None:
+        """Wait for room in the buffer, or let the loop have its turn if the generator has had its own."""
+        loop = asyncio.get_running_loop()
+        if len(self._buffer) >= _BUFFER_ROWS:
+            self._space.clear()
+            await self._space.wait()
+        elif loop.time() >= self._turn_ends:
+            await asyncio.sleep(0)
+        else:
+            return
+        self._turn_ends = loop.time() + _TURN_SECONDS
+
+
+def _awaitable(rows: object) -> AsyncIterable[Any]:
+    if isinstance(rows, AsyncIterable):
+        return rows
+    if isinstance(rows, Iterable):
+        return _one_by_one(rows)
+    if inspect.iscoroutine(rows):
+        rows.close()
+    raise TypeError(f"expected an async generator from the function, got {type(rows).__name__}")
+
+
+async def _one_by_one(rows: Iterable[Any]) -> AsyncIterator[Any]:
+    try:
+        for row in rows:
+            yield row
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()

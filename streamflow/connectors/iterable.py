@@ -32,8 +32,8 @@ class IterableSource:
     the row to start at.  Another iterable is consumed: what was read and not committed is lost in a crash.
 
     Args:
-        rows: A sequence, a ``pl.DataFrame``, an iterable, or a function ``(start: int) -> Iterable`` that gives the same
-            rows each time, from row ``start`` on.
+        rows: A sequence, a ``pl.DataFrame``, an iterable, or a function ``(start: int) -> Iterable`` that gives the
+            same rows each time, from row ``start`` on.
         is_bounded: Whether it ends by itself.
 
     Raises:

@@ -124,8 +124,8 @@ def _contradiction(sink: str, chain: Sequence[Link], reason: str) -> CheckpointE
     return CheckpointError(
         f"sink {sink!r} and the checkpoint of pipeline {tip.pipeline!r} at epoch {tip.number} of generation"
         f" {tip.generation} do not fit: {reason}",
-        remedy="use the state directory that this sink was written from; or go on with --new-generation: what came after"
-        " that epoch is then repeated, or missing",
+        remedy="use the state directory that this sink was written from; or go on with --new-generation: what came"
+        " after that epoch is then repeated, or missing",
     )
 
 

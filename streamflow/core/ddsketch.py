@@ -3,10 +3,10 @@
 Masson, Rim and Lee (2019).  A sketch is a number of values per bucket, and the merge of two adds the numbers: exactly
 associative and commutative, so no cut or order changes a bit of it.
 
-Buckets cut each power of two into the same ``K`` parts of equal ratio, with ``K`` as small as the accuracy allows.  They
-are found by comparing with bounds, never by a logarithm, and the bounds are computed in decimal: so a value falls into the
-same bucket on every machine and in both layouts.  Bucket 0 is zero, positive values have positive buckets, and ``-x``
-has minus the bucket of ``x``: buckets are ordered as values are, from ``-inf`` to ``inf``.
+Buckets cut each power of two into the same ``K`` parts of equal ratio, with ``K`` as small as the accuracy allows.
+They are found by comparing with bounds, never by a logarithm, and the bounds are computed in decimal: so a value falls
+into the same bucket on every machine and in both layouts.  Bucket 0 is zero, positive values have positive buckets, and
+``-x`` has minus the bucket of ``x``: buckets are ordered as values are, from ``-inf`` to ``inf``.
 
 Knows nothing of keys, panes and batches.  Nulls and NaN have no bucket: leave them out.
 """
@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +35,14 @@ _LEAST_EXPONENT = -1073  # of 5e-324, as frexp counts
 _INFINITE_EXPONENT = 1025  # one more than that of the largest float
 
 
-def require_accuracy(accuracy: object) -> float:
+def require_accuracy(accuracy: Any) -> float:
     """Return the relative error that quantiles may have.
 
     Raises:
         DefinitionError: If it is not a number from 0.0001 to 0.5.
     """
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not LEAST_ACCURACY <= accuracy <= MOST_ACCURACY:
+    is_number = isinstance(accuracy, int | float) and not isinstance(accuracy, bool)
+    if not is_number or not LEAST_ACCURACY <= accuracy <= MOST_ACCURACY:
         raise DefinitionError(f"accuracy must be a number from {LEAST_ACCURACY} to {MOST_ACCURACY}, got {accuracy!r}")
     return float(accuracy)
 
@@ -69,7 +71,7 @@ def bucket_of(value: float, accuracy: float) -> int:
 
 
 def values_of(bucket: npt.NDArray[np.integer], accuracy: float) -> F64:
-    """Return the value that stands for each bucket: none in the bucket is further from it than ``accuracy`` times itself."""
+    """Return the value that stands for each bucket: all of the bucket are within ``accuracy`` of it, relatively."""
     table, _ = _bounds(accuracy)
     parts = len(table)
     place = np.abs(bucket.astype(np.int64)) - 1
@@ -85,8 +87,8 @@ def values_of(bucket: npt.NDArray[np.integer], accuracy: float) -> F64:
 def quantiles(sketch: I64, bucket: npt.NDArray[np.integer], n: I64, qs: Sequence[float], accuracy: float) -> F64:
     """Return the quantiles of many sketches at once: one row per sketch, one column per ``q``.
 
-    The ``q`` quantile of ``n`` values is the one at place ``floor(q * (n - 1))`` in order, off by at most ``accuracy`` times
-    itself.
+    The ``q`` quantile of ``n`` values is the one at place ``floor(q * (n - 1))`` in order, off by at most ``accuracy``
+    times itself.
 
     Args:
         sketch: Which sketch an entry belongs to, from 0 without gaps, ascending.

@@ -116,6 +116,11 @@ class HasHeader(Protocol):
         ...
 
 
+def header_of(format: object) -> HasHeader | None:
+    """Return the format if its input begins with a header, else None."""
+    return format if isinstance(format, HasHeader) and format.has_header else None
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Text:

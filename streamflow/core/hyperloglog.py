@@ -4,16 +4,18 @@ Flajolet, Fusy, Gandouet and Meunier (2007), with the estimator of Ertl (2017): 
 a standard error of ``1.04 / sqrt(2**p)`` from nothing up to 2**50 values.
 
 A sketch is a row of ``2**p`` registers.  A value's 64-bit hash names a register by its first ``p`` bits; the register
-keeps the largest rank seen, one more than the number of leading zeros of the last 46 bits.  So the merge of two sketches is the
-larger of each register: exactly associative, commutative and idempotent, and no cut or order changes a bit of it.
+keeps the largest rank seen, one more than the number of leading zeros of the last 46 bits.  So the merge of two
+sketches is the larger of each register: exactly associative, commutative and idempotent, and no cut or order changes a
+bit of it.
 
-The hash is ours: it depends on the value alone, never on a seed, a machine, a version of Python or polars, or on the layout.
-It is part of the format of a checkpoint, so it can never change.  Knows nothing of keys, panes and batches.
+The hash is ours: it depends on the value alone, never on a seed, a machine, a version of Python or polars, or on the
+layout.  It is part of the format of a checkpoint, so it can never change.  Knows nothing of keys, panes and batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,8 @@ _RANKED = 46  # bits of a hash whose leading zeros count: apart from the registe
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 1 << 64
 _INT, _FLOAT, _TEXT, _BYTES, _BOOL, _DATETIME, _DATE, _TIME, _DURATION = range(1, 10)
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_WORD_TAGS: dict[Any, int] = dict.fromkeys(_INTEGERS, _INT) | {pl.Boolean: _BOOL, pl.Date: _DATE, pl.Time: _TIME}
 
 
 def require_p(p: object) -> int:
@@ -42,7 +46,8 @@ def require_p(p: object) -> int:
     """
     if isinstance(p, bool) or not isinstance(p, int) or not LEAST_P <= p <= MOST_P:
         raise DefinitionError(
-            f"p must be a whole number from {LEAST_P} to {MOST_P} (12 gives an error of 1.6 % and takes 4 KiB a key), got {p!r}"
+            f"p must be a whole number from {LEAST_P} to {MOST_P}, got {p!r}",
+            remedy="12 gives a standard error of 1.6 % and takes 4 KiB a key",
         )
     return p
 
@@ -50,31 +55,24 @@ def require_p(p: object) -> int:
 def hash_values(values: pl.Series) -> U64:
     """Return the hash of each value; what it is for a null means nothing: leave nulls out.
 
-    Equal numbers hash alike, whether they are ints or floats (``1`` and ``1.0``, ``0.0`` and ``-0.0``), every NaN is one value,
-    and an instant hashes alike in every time unit.
+    Equal numbers hash alike, ints or floats (``1`` and ``1.0``, ``0.0`` and ``-0.0``), every NaN is one value, and an
+    instant hashes alike in every time unit.
 
     Raises:
         DataError: If values of this type cannot be hashed: lists, structs, decimals, objects.
     """
     dtype = values.dtype
-    if dtype.is_integer():
-        return _hash_words(_integers(values), _INT)
+    if (tag := _WORD_TAGS.get(dtype.base_type())) is not None:
+        return _hash_words(_integers(values), tag)
+    if dtype in (pl.Datetime, pl.Duration):
+        tag = _DATETIME if dtype == pl.Datetime else _DURATION
+        return _hash_words(_integers(values.dt.cast_time_unit("us")), tag)
     if dtype.is_float():
         return hash_floats(values.to_numpy().astype(np.float64, copy=False))
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return _hash_bytes(values.cast(pl.String).cast(pl.Binary).to_list(), _TEXT)
     if dtype == pl.Binary:
         return _hash_bytes(values.to_list(), _BYTES)
-    if dtype == pl.Boolean:
-        return _hash_words(_integers(values), _BOOL)
-    if dtype == pl.Datetime:
-        return _hash_words(_integers(values.dt.cast_time_unit("us")), _DATETIME)
-    if dtype == pl.Duration:
-        return _hash_words(_integers(values.dt.cast_time_unit("us")), _DURATION)
-    if dtype == pl.Date:
-        return _hash_words(_integers(values), _DATE)
-    if dtype == pl.Time:
-        return _hash_words(_integers(values), _TIME)
     if dtype == pl.Null:
         return np.zeros(len(values), dtype=np.uint64)
     raise DataError(
@@ -127,9 +125,15 @@ def merge(a: U8, b: U8) -> U8:
 
 def histogram(sketches: U8) -> I64:
     """Return how many registers of each sketch have each rank, 0 to 47: all that ``estimate`` reads."""
-    count, width = len(sketches), _RANKED + 2
-    cells = sketches.astype(np.int64) + (np.arange(count, dtype=np.int64) * width)[:, None]
-    counts: I64 = np.bincount(cells.ravel(), minlength=count * width).reshape(count, width)
+    count, size = sketches.shape
+    return histograms(np.repeat(np.arange(count), size), sketches.ravel(), count, size.bit_length() - 1)
+
+
+def histograms(sketch: I64, ranks: U8, count: int, p: int) -> I64:
+    """Return the histogram of each of ``count`` sketches, of the ranks of its registers; zeros may be left out."""
+    width = _RANKED + 2
+    counts: I64 = np.bincount(sketch * width + ranks, minlength=count * width).reshape(count, width)
+    counts[:, 0] = (1 << p) - counts[:, 1:].sum(axis=1)
     return counts
 
 

@@ -48,7 +48,7 @@ class Accumulator(ABC, Generic[S]):
         self.what = what
 
     def empty(self) -> States[S]:
-        """Return the states of no keys."""
+        """Return the states of no keys, as a dict of the kind that ``fold`` is fastest with."""
         return {}
 
     @abstractmethod
@@ -64,13 +64,13 @@ class Accumulator(ABC, Generic[S]):
         """Return the state after one more row; it may be the same object, changed."""
 
     def fold(self, states: States[S], keys: Sequence[Any], values: Sequence[Any], *, is_clean: bool) -> None:
-        """Fold a run of rows; ``is_clean`` says that no value is None."""
+        """Fold a run of rows that no overflow can refuse; ``is_clean`` says that no value is None."""
         step, new = self.step, self.new
         for key, value in zip(keys, values, strict=True):
             states[key] = step(states[key] if key in states else new(), value)
 
     def each(self, states: States[S], keys: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-        """Fold a run of rows; return what ``peek`` says after each."""
+        """Fold a run of rows that no overflow can refuse; return what ``peek`` says after each."""
         step, new, peek, seen = self.step, self.new, self.peek, list[Any]()
         for key, value in zip(keys, values, strict=True):
             state = states[key] = step(states[key] if key in states else new(), value)
@@ -83,6 +83,12 @@ class Accumulator(ABC, Generic[S]):
         """Fold a run of rows; return the places on which a function of the user's raised, which are left out."""
         self.fold(states, keys, values, is_clean=False)
         return []
+
+    def try_each(
+        self, states: States[S], keys: Sequence[Any], values: Sequence[Any]
+    ) -> tuple[list[Any], list[tuple[int, Exception]]]:
+        """Fold a run of rows; return what ``peek`` says after each, and the places that are left out."""
+        return self.each(states, keys, values), []
 
     @abstractmethod
     def merge(self, state: S, other: S) -> S:
@@ -135,7 +141,7 @@ class _Count(Accumulator[int]):
 
     def read(self, reading: Reading) -> Column:
         if self._reads is None:
-            return Column(None)
+            return Column([1] * len(reading.values))
         return Column([int(value is not None) for value in reading.apply(self._reads, self.what)])
 
     def new(self) -> int:
@@ -149,6 +155,9 @@ class _Count(Accumulator[int]):
             states.update(keys)
         else:
             add_up(states, keys, values)
+
+    def each(self, states: States[int], keys: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        return run_up(states, keys, values)
 
     def merge(self, state: int, other: int) -> int:
         return state + other
@@ -182,7 +191,9 @@ class _Sum(Accumulator[Any]):
 
     def read(self, reading: Reading) -> Column:
         column = reading.numbers(reading.apply(self._reads, self.what), self.what)
-        return column if column.is_clean else Column(_zero_for_none(column.values), bound=column.bound)
+        if not column.is_clean:
+            column.values = [0 if value is None else value for value in column.values]
+        return column
 
     def new(self) -> Any:
         return 0
@@ -192,6 +203,9 @@ class _Sum(Accumulator[Any]):
 
     def fold(self, states: States[Any], keys: Sequence[Any], values: Sequence[Any], *, is_clean: bool) -> None:
         add_up(states, keys, values)
+
+    def each(self, states: States[Any], keys: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        return run_up(states, keys, values)
 
     def merge(self, state: Any, other: Any) -> Any:
         return state + other
@@ -229,7 +243,7 @@ class _Extreme(Accumulator[Any]):
 
     def read(self, reading: Reading) -> Column:
         column = self._type.read(reading, reading.apply(self._reads, self.what))
-        if column.values is not None and self._type.is_number and not (column.is_clean and is_nan_free(column.values)):
+        if self._type.is_number and not (column.is_clean and is_nan_free(column.values)):
             return Column([ONLY_NAN if value != value else value for value in column.values], is_clean=False)
         return column
 
@@ -369,6 +383,18 @@ class _Variance(Accumulator[Moments]):
         mean += delta / n
         return n, mean, m2 + delta * (value - mean)
 
+    def fold(self, states: States[Moments], keys: Sequence[Any], values: Sequence[Any], *, is_clean: bool) -> None:
+        if not is_clean:
+            super().fold(states, keys, values, is_clean=False)
+            return
+        get, nothing = states.get, self.new()
+        for key, value in zip(keys, values, strict=True):
+            n, mean, m2 = get(key, nothing)
+            n += 1
+            delta = value - mean
+            mean += delta / n
+            states[key] = (n, mean, m2 + delta * (value - mean))
+
     def merge(self, state: Moments, other: Moments) -> Moments:
         (n, mean, m2), (m, other_mean, other_m2) = state, other
         if not n or not m:
@@ -398,6 +424,16 @@ def add_up(states: States[Any], keys: Iterable[Any], values: Iterable[Any]) -> N
         states[key] = get(key, 0) + value
 
 
+def run_up(states: States[Any], keys: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+    """Add each value to the state of its key; return the total after each."""
+    get, seen = states.get, list[Any]()
+    append = seen.append
+    for key, value in zip(keys, values, strict=True):
+        states[key] = total = get(key, 0) + value
+        append(total)
+    return seen
+
+
 def is_nan_free(numbers: list[Any]) -> bool:
     """Return whether there is no NaN among numbers; maybe False where there are infinities of both signs."""
     total = sum(numbers)
@@ -423,9 +459,6 @@ def totals(values: list[Any]) -> pl.Series:
     is_whole = float not in set(map(type, values))
     return pl.Series(values if is_whole else list(map(float, values)), dtype=pl.Int64 if is_whole else pl.Float64)
 
-
-def _zero_for_none(values: list[Any] | None) -> list[Any]:
-    return [0 if value is None else value for value in values or ()]
 
 
 NUMBERS: Mapping[str, Callable[[Aggregate[Any, Any]], Accumulator[Any]]] = {

@@ -40,7 +40,7 @@ class _ExactSum(Accumulator[Total]):
 
     def read(self, reading: Reading) -> Column:
         column = reading.numbers(reading.apply(self._reads, self.what), self.what)
-        return Column([_unit(value) for value in column.values or ()], bound=column.bound)
+        return Column([_unit(value) for value in column.values], bound=column.bound)
 
     def new(self) -> Total:
         return 0, None

@@ -62,6 +62,14 @@ class _EndOfOrder(Accumulator[Item | None]):
                 if state is None or value[0] < state[0]:
                     states[key] = value
 
+    def each(self, states: States[Item | None], keys: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        get, step, seen = states.get, self.step, list[Any]()
+        append = seen.append
+        for key, value in zip(keys, values, strict=True):
+            states[key] = state = step(get(key), value)
+            append(state[1])
+        return seen
+
     def merge(self, state: Item | None, other: Item | None) -> Item | None:
         return state if other is None else self.step(state, other)
 
@@ -178,6 +186,15 @@ class _Collect(_Items):
         state.append(value)
         return state
 
+    def fold(self, states: States[list[Item]], keys: Sequence[Any], values: Sequence[Any], *, is_clean: bool) -> None:
+        get = states.get
+        for key, value in zip(keys, values, strict=True):
+            state = get(key)
+            if state is None:
+                states[key] = [value]
+            else:
+                state.append(value)
+
     def merge(self, state: list[Item], other: list[Item]) -> list[Item]:
         state.extend(other)
         return state
@@ -238,7 +255,7 @@ class _TopK(_Items):
 
 def ranked(reading: Reading, type_: ValueType, by: Any, values: list[Any] | None, what: str) -> Column:
     """Return ``(by, identity, value)`` for each row, None where ``by`` is None or NaN; without values, ``by`` is it."""
-    bys = type_.read(reading, reading.apply(by, what)).values or []
+    bys = type_.read(reading, reading.apply(by, what)).values
     rows = zip(bys, reading.identities, bys if values is None else values, strict=True)
     return Column([row if row[0] is not None and row[0] == row[0] else None for row in rows])
 

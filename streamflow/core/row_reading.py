@@ -35,12 +35,12 @@ class Column:
     """What one aggregation reads of each row of a batch.
 
     Attributes:
-        values: One entry per row; None as a whole where it reads nothing.
+        values: One entry per row.
         is_clean: Whether no entry is None, as far as one pass can tell.
         bound: No int among the entries is larger than this in magnitude.
     """
 
-    values: list[Any] | None
+    values: list[Any]
     is_clean: bool = True
     bound: int = 0
 
@@ -71,8 +71,8 @@ class Reading:
 
     def refuse(self, row: int, error: Exception, what: str) -> None:
         """Leave a row out."""
-        reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-        self.refused.setdefault(row, Refused(row, f"{what}: {reason}", self.values[row], error))
+        if row not in self.refused:
+            self.refused[row] = refusal(row, error, what, self.values[row])
 
     def apply(self, function: Callable[[Any], Any] | None, what: str) -> list[Any]:
         """Return a new list of what the function gives for each row, None for the rows on which it raises."""
@@ -112,6 +112,12 @@ class Reading:
                 bound = _largest(values)
             return Column(values, is_clean=None not in values, bound=bound)
         return Column(values, bound=_SMALL)
+
+
+def refusal(row: int, error: Exception, what: str, raw: Any) -> Refused:
+    """Return the refusal of a row by the aggregation, or the part of the step, that is named."""
+    reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    return Refused(row, f"{what}: {reason}", raw, error)
 
 
 def _largest(values: list[Any]) -> int:

@@ -150,6 +150,19 @@ class KeyType:
                 admitted[row] = None
         return admitted
 
+    def learn(self, keys: list[Any]) -> None:
+        """Take the type from keys that a checkpoint held."""
+        for key in keys:
+            self.admit(key)
+            if None not in self._kinds:
+                return
+
+    def stored(self, keys: list[Any]) -> list[Any]:
+        """Return the keys as columns hold them: built-in types in the place of enum members and other subclasses."""
+        if self._is_tuple:
+            return [tuple(map(plain, key)) for key in keys]
+        return list(map(plain, keys))
+
     def admit(self, key: Any) -> Hashable:
         """Return a key as the panes keep it; the first one settles the type.
 

@@ -55,6 +55,22 @@ class _Users(Accumulator[Any]):
             else:
                 return failed
 
+    def try_each(
+        self, states: States[Any], keys: Sequence[Any], values: Sequence[Any]
+    ) -> tuple[list[Any], list[tuple[int, Exception]]]:
+        get, fold, init, peek = states.get, self._aggregation.fold, self._aggregation.init, self.peek
+        seen: list[Any] = []
+        failed: list[tuple[int, Exception]] = []
+        for place, (key, value) in enumerate(zip(keys, values, strict=True)):
+            state = get(key, _MISSING)
+            try:
+                states[key] = state = fold(init() if state is _MISSING else state, value)
+            except Exception as error:  # noqa: BLE001  # as above
+                failed.append((place, error))
+            else:
+                seen.append(peek(state))
+        return seen, failed
+
     def merge(self, state: Any, other: Any) -> Any:
         return self._aggregation.merge(state, own(other))
 

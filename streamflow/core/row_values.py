@@ -10,8 +10,10 @@ Knows no aggregation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from itertools import chain, islice
+from types import NoneType
 from typing import Any, final
 
 import numpy as np
@@ -55,6 +57,8 @@ def kind_of(value: Any) -> str | None:
 
 def plain(value: Any) -> Any:
     """Return a scalar as its built-in type: what numpy scalars, enum members and other subclasses stand for."""
+    if type(value) in _KINDS:
+        return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, str):
@@ -95,25 +99,36 @@ class ValueColumn:
 
     def encode(self, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
         """Return the values as a column, and those that it cannot hold as msgpack, each null where the other is not."""
-        values = list(map(plain, values))
-        if self._kind is None:
-            self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
+        types = set(map(type, values)) - {NoneType}
+        kind = _KINDS.get(next(iter(types))) if len(types) == 1 else None
+        if kind is not None and self._kind in (None, kind):
+            with suppress(DataError):  # an int of more than 64 bits is packed below
+                native = column(values, kind)
+                self._kind = kind
+                return native, pl.repeat(None, len(values), dtype=pl.Binary, eager=True)
+        return self._encode_mixed(list(map(plain, values)))
+
+    def _encode_mixed(self, values: list[Any]) -> tuple[pl.Series, pl.Series]:
+        self._learn(values)
         is_float = self._kind == "number" and float in set(map(type, values))
         fits = [value is None or self._fits(value, is_float=is_float) for value in values]
         packed = [None if fit else encode_value(value) for fit, value in zip(fits, values, strict=True)]
-        native = values if all(fits) else [value if fit else None for fit, value in zip(fits, values, strict=True)]
-        return column(native, self._kind), pl.Series(packed, dtype=pl.Binary)
+        fitting = [value if fit else None for fit, value in zip(fits, values, strict=True)]
+        return column(fitting, self._kind), pl.Series(packed, dtype=pl.Binary)
 
     def decode(self, native: pl.Series, packed: pl.Series | None) -> list[Any]:
         """Return the values that ``encode``, or the column layout, made these columns of."""
         values = native.to_list()
-        if self._kind is None:
-            self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
+        self._learn(values)
         if packed is None:
             return values
         return [
             value if raw is None else decode_value(raw) for value, raw in zip(values, packed.to_list(), strict=True)
         ]
+
+    def _learn(self, values: list[Any]) -> None:
+        if self._kind is None:
+            self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
 
     def _fits(self, value: Any, *, is_float: bool) -> bool:
         if kind_of(value) != self._kind:

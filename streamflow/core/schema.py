@@ -49,7 +49,7 @@ _FLAT: Mapping[type[pl.DataType], frozenset[type]] = {
     **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64), frozenset({int})),
     **dict.fromkeys((pl.Float32, pl.Float64), frozenset({float})),
 }
-"""Which values a column takes at a glance; None is taken by every column, and ``fits`` looks closer."""
+"""Which values a column takes at a glance; None is taken by every column, and ``fitted`` looks closer."""
 
 
 @final
@@ -79,12 +79,11 @@ class Schema:
         return self._from_records(read_table(batch))
 
     def _from_records(self, table: Table) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
-        if self._types is None:
-            first = next((record for record in table.records if record), {})
+        if self._types is None and (first := next(filter(None, table.records), None)) is not None:
             self._types = dict.fromkeys(first, pl.Null())
         bad: dict[int, str] = {i: why for i, r in enumerate(table.records) if (why := self._strange(r)) is not None}
         known = [{} if i in bad else r for i, r in enumerate(table.records)] if bad else table.records
-        columns = [self._column(name, [r.get(name) for r in known], bad) for name in list(self._types)]
+        columns = [self._column(name, [r.get(name) for r in known], bad) for name in list(self._types or ())]
         frame, rows = pl.DataFrame(columns), table.rows
         if bad:
             kept = [i for i in range(len(rows)) if i not in bad]
@@ -132,10 +131,11 @@ def _noting(bad: dict[int, str], row: int, name: str, check: Any, value: Any) ->
 
 def _fitting(dtype: pl.DataType) -> Any:
     def check(value: Any) -> Any:
-        if not fits(value, dtype):
+        try:
+            return fitted(value, dtype)
+        except UNFIT as error:
             got = f"{type(value).__name__} {_short(value)}"
-            raise DataError(f"expected {dtype}, got {got}; declare its type in schema=")
-        return value
+            raise DataError(f"expected {dtype}, got {got}; declare its type in schema=") from error
 
     return check
 
@@ -229,27 +229,33 @@ def _unified(a: pl.DataType, b: pl.DataType) -> pl.DataType:
     return a
 
 
-def fits(value: Any, dtype: pl.DataType) -> bool:
-    """Return whether a column of this type holds a plain value unchanged; ranges of integers are not looked at."""
+def fitted(value: Any, dtype: pl.DataType) -> Any:
+    """Return a plain value as a column of this type holds it: the same, but an ``int`` may become a float or a decimal.
+
+    Ranges of integers are not looked at.
+
+    Raises:
+        ValueError: If the column would not hold it unchanged.
+    """
     if value is None:
-        return True
+        return None
+    inner: Any
     match dtype:
-        case pl.List() | pl.Array():
-            inner: Any = dtype.inner
-            return isinstance(value, list) and all(fits(v, inner) for v in value)
-        case pl.Struct():
-            types: Any = dtype.to_schema()
-            return isinstance(value, dict) and all(n in types and fits(v, types[n]) for n, v in value.items())
-        case pl.Datetime():
-            return isinstance(value, datetime) and (value.tzinfo is None) == (dtype.time_zone is None)
-        case pl.Decimal():
-            return _fits_decimal(value, dtype.scale)
-    if dtype.is_float() and type(value) is int:
-        return float(value) == value
-    return type(value) in _FLAT.get(dtype.base_type(), ())
-
-
-def _fits_decimal(value: Any, scale: int) -> bool:
-    if type(value) is int:
-        return True
-    return isinstance(value, Decimal) and value.is_finite() and -int(value.as_tuple().exponent) <= scale
+        case pl.List() | pl.Array() if isinstance(value, list):
+            inner = dtype.inner
+            return [fitted(item, inner) for item in value]
+        case pl.Struct() if isinstance(value, dict):
+            inner = dtype.to_schema()
+            if value.keys() <= inner.keys():
+                return {name: fitted(item, inner[name]) for name, item in value.items()}
+        case pl.Datetime() if isinstance(value, datetime) and (value.tzinfo is None) == (dtype.time_zone is None):
+            return value
+        case pl.Decimal() if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            number = Decimal(value)
+            if number.is_finite() and -int(number.as_tuple().exponent) <= dtype.scale:
+                return number
+    if dtype.is_float() and type(value) is int and float(value) == value:
+        return float(value)
+    if type(value) in _FLAT.get(dtype.base_type(), ()):
+        return value
+    raise ValueError(value)

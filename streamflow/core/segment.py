@@ -19,6 +19,7 @@ from typing import Annotated, Any, final
 
 import msgspec
 import polars as pl
+from polars.datatypes import DataTypeClass
 from polars.exceptions import PanicException, PolarsError
 
 from streamflow.core.state import Snapshot, StatePart, compact_snapshots
@@ -91,11 +92,21 @@ def _encode_heads(heads: list[_StepHead]) -> bytes:
 def _encode_frame(step: str, part: StatePart) -> bytes:
     out = io.BytesIO()
     try:
+        if not all(map(_is_storable, part.frame.dtypes)):
+            raise TypeError("Python objects are no values")  # polars would store their addresses
         part.frame.write_ipc_stream(out, compression="uncompressed")
     except (PanicException, PolarsError, OSError, TypeError, ValueError) as error:
         types = ", ".join(f"{name} {dtype}" for name, dtype in part.frame.schema.items())
         raise CheckpointError(f"table {part.name!r} of step {step!r} cannot be stored ({types}): {error}") from error
     return out.getvalue()
+
+
+def _is_storable(dtype: pl.DataType | DataTypeClass) -> bool:
+    if isinstance(dtype, pl.List | pl.Array):
+        return _is_storable(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return all(_is_storable(field.dtype) for field in dtype.fields)
+    return dtype != pl.Object
 
 
 def decode_state(data: bytes | memoryview, where: str) -> list[tuple[str, Snapshot]]:

@@ -53,13 +53,11 @@ def takes_start(factory: Callable[..., Any]) -> bool:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):  # a function of C that does not say: let it be live
         return False
-    required = [
-        p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     names = [p.name for p in required]
     if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
         raise DefinitionError(
-            f"a function that opens rows takes no argument, or the row to start at, and this one takes {', '.join(names)}",
+            f"a function that opens rows takes nothing, or the row to start at; this one takes {', '.join(names)}",
             remedy="bind the others with functools.partial",
         )
     return len(required) == 1 or any(p.name == "start" for p in parameters)

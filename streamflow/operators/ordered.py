@@ -90,7 +90,8 @@ class Ordered:
         self._fresh = []
         alive = [b.take(b.times >= self._watermark) for b in batches]
         frames = [pack(b) for b in alive if len(b)]
-        frame = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+        nothing = pl.DataFrame(schema=dict.fromkeys((*SCOPE, "time"), pl.Int64))
+        frame = pl.concat(frames, how="diagonal_relaxed") if frames else nothing
         part = StatePart("rows", frame, SCOPE, ("time", self._watermark - 1))
         return Snapshot({"watermark": self._watermark}, (part,))
 

@@ -361,5 +361,6 @@ def _split(values: I64, rows: I64) -> list[tuple[int, I64]]:
 def _part(name: str, frames: Sequence[pl.DataFrame], namespace: tuple[str, ...], dead: tuple[str, int]) -> StatePart:
     """Return the frames as one part; an empty one still says what is dead."""
     filled = [frame for frame in frames if frame.height]
-    frame = pl.concat(filled, how="vertical_relaxed") if filled else pl.DataFrame()
+    nothing = pl.DataFrame(schema=dict.fromkeys(namespace, pl.Int64))
+    frame = pl.concat(filled, how="vertical_relaxed") if filled else nothing
     return StatePart(name, frame, (*key_columns(frame), *namespace), dead)

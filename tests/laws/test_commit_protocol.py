@@ -1,4 +1,4 @@
-"""Law: two workers of one pipeline, in every order, crashing at any step, leave in the sink a prefix of the input, once.
+"""Law: two workers of one pipeline, in every order and crashing at any step, leave in the sink each row once, in order.
 
 The steps searched are the ones that run (``Commits``, ``core.chain``), over a real ``MemoryStore``; the state machine
 around them is that of ``tests/reference/protocol.py``.  Every step is a function of where the worker stands and of what
@@ -16,7 +16,7 @@ import pytest
 
 from streamflow._runtime import commit
 from streamflow._runtime.commit import Commits, Identity, Tip
-from streamflow._runtime.epoch import Content
+from streamflow._runtime.content import Content
 from streamflow._runtime.store import MemoryStore
 from streamflow.core import chain
 from streamflow.core.chain import due, reach
@@ -211,7 +211,13 @@ class Search:
         return stand
 
     def once(
-        self, name: Any, files: Files, w: Worker | None, step: Callable[[Commits, Tip], Any], *, with_files: bool = False
+        self,
+        name: Any,
+        files: Files,
+        w: Worker | None,
+        step: Callable[[Commits, Tip], Any],
+        *,
+        with_files: bool = False,
     ) -> Any:
         """Return what a step returns, remembered; None where it was fenced."""
         key = (name, files, w.stand if w else None)

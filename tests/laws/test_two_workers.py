@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from streamflow._runtime.checkpoint import Checkpoints
 from streamflow._runtime.commit import Commits, Identity
-from streamflow._runtime.epoch import EpochData
+from streamflow._runtime.content import EpochData
 from streamflow._runtime.store import LocalStore, MemoryStore, Pieces, Store
 from streamflow.core.chain import reach
 from streamflow.core.connector import Token

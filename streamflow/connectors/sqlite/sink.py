@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, final
+from typing import Any, TypeVar, TypeVarTuple, final
 
 import anyio.to_thread
 import msgspec
 
-from streamflow.connectors.sqlite.columns import RESERVED, Stored, folded
+from streamflow.connectors.sqlite.columns import RESERVED, folded
 from streamflow.connectors.sqlite.statements import creation, deletion, insertion, read_table_of
 from streamflow.connectors.sqlite.table import Encoder, Run, Staged, Table
 from streamflow.core.batch import Batch
@@ -277,12 +277,12 @@ class _Feed:
 
     def __init__(self, run: Run) -> None:
         self._rows = iter(run.rows)
-        self.last: list[Stored] = []
+        self.last: list[Any] = []
 
     def __iter__(self) -> _Feed:
         return self
 
-    def __next__(self) -> list[Stored]:
+    def __next__(self) -> list[Any]:
         self.last = next(self._rows)
         return self.last
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import msgspec
 
@@ -29,12 +29,12 @@ class Run(msgspec.Struct, array_like=True):
     Attributes:
         deletes: Whether they delete what has their key, instead of writing themselves.
         columns: The columns that they give; where they delete, those of the key.
-        rows: Their values.
+        rows: Their values, each a ``Stored`` (a union of which msgspec cannot decode).
     """
 
     deletes: bool
     columns: list[str]
-    rows: list[list[Stored]]
+    rows: list[list[Any]]
 
 
 class Staged(msgspec.Struct, array_like=True):
@@ -81,7 +81,8 @@ class Encoder:
     """
 
     def __init__(self, name: str, key: tuple[str, ...] | None) -> None:
-        self._name, self._key = name, key
+        self._name, self._given = name, key
+        self._key = key
         self._table: Table | None = None
         self._plans: dict[tuple[str, ...], _Plan] = {}
 
@@ -116,7 +117,7 @@ class Encoder:
         kinds = [UPSERT] * len(batch) if batch.stamps.kind is None else batch.stamps.kind.tolist()
         if self._key is None and batch.stamps.kind is not None and len(batch):
             self._take_key_of(batch)
-        table = read_table(batch, self._key)
+        table = read_table(batch, self._given)
         runs: list[Run] = []
         refused = table.refused
         for row, record in zip(table.rows, table.records, strict=True):

@@ -1,4 +1,4 @@
-"""What an epoch brings, what a manifest is to hold of it, and how an aborted epoch joins the next one.
+"""Content of an epoch: what it brings, what a manifest is to hold of it, and how an aborted epoch joins the next one.
 
 Values only: knows no store and no number.
 """

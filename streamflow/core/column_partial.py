@@ -1,0 +1,172 @@
+"""A partial of the column layout: for each key that has rows, a slot; for each aggregation, what it keeps of the slot.
+
+Slots
+    While a partial holds a good part of all keys, the slot of a key is its code: nothing is looked up, and two partials
+    merge array by array.  One that holds few keys of many has a table of its own from codes to slots, so that it costs what
+    it holds.  A partial changes between the two as it grows.
+
+Knows what an aggregation keeps, not what it reads; ``column_fold`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from streamflow.core.arrays import I64, Index, Mask
+from streamflow.core.code_table import CodeTable
+from streamflow.core.column_dense import DenseState, grown
+from streamflow.core.column_long import LongState
+
+_ALWAYS = 1024
+"""Below this many codes a slot is its code."""
+_SHARE = 8
+"""Above, where at least one code in so many has rows."""
+
+Make = Callable[[int], Sequence[DenseState | None]]
+
+
+@final
+class ColumnPartial:
+    """What a run of rows folds to.
+
+    Attributes:
+        rows: How many rows each slot has had; a slot with none is not in use.
+        counts: For each input, how many values each slot has had; None while that is the number of rows.
+        dense: What each aggregation keeps in arrays; None where it does not.
+        long: What each aggregation keeps in a long table; None where it does not.
+        dirty: The slots changed since they were last asked for; None where nobody asks.
+    """
+
+    __slots__ = ("__weakref__", "_make", "_table", "counts", "dense", "dirty", "long", "rows")
+
+    def __init__(self, make: Make, long: Sequence[LongState[Any] | None], inputs: int, *, is_tracked: bool) -> None:
+        self._make = make
+        self._table: CodeTable | None = None
+        self.rows: I64 = np.zeros(0, dtype=np.int64)
+        self.counts: list[I64 | None] = [None] * inputs
+        self.dense: Sequence[DenseState | None] = ()
+        self.long = long
+        self.dirty: Mask | None = np.zeros(0, dtype=np.bool_) if is_tracked else None
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.rows))
+
+    def __repr__(self) -> str:
+        how = "codes" if self._table is None else "slots"
+        return f"ColumnPartial({len(self)} keys, {len(self.rows)} {how})"
+
+    def slots(self, codes: I64, size: int) -> I64:
+        """Return the slot of each code, with room for all of them.
+
+        Args:
+            codes: The codes, in any order.
+            size: One more than the largest code in use by anybody.
+        """
+        if self._table is None:
+            if size <= len(self.rows):
+                return codes
+            if size <= _ALWAYS or _SHARE * max(len(codes) // 2, len(self)) >= size:
+                self._grow(_power(size))
+                return codes
+            self._move(CodeTable(), self.codes())
+        assert self._table is not None
+        slots, _ = self._table.encode(codes)
+        if self._table.size > len(self.rows):
+            self._grow(_power(self._table.size))
+            if _SHARE * self._table.size >= size:
+                self._move(None, self.codes(), _power(size))
+                return codes
+        return slots
+
+    def used(self) -> I64:
+        """Return the slots in use."""
+        return np.flatnonzero(self.rows)
+
+    def codes(self, slots: I64 | None = None) -> I64:
+        """Return the codes of slots in use, of all where none are given."""
+        slots = self.used() if slots is None else slots
+        return slots if self._table is None else self._table.tokens(slots)
+
+    def find(self, codes: I64) -> I64:
+        """Return the slots in use of these codes, without those that have none."""
+        slots = codes[codes < len(self.rows)] if self._table is None else self._table.find(codes)
+        slots = slots[slots >= 0]
+        return slots[self.rows[slots] > 0]
+
+    def count(self, place: int | None, at: Index) -> I64:
+        """Return how many values of an input some slots have had; how many rows, for no input."""
+        counts = None if place is None else self.counts[place]
+        return (self.rows if counts is None else counts)[at]
+
+    def own_counts(self, place: int) -> I64:
+        """Return the number of values of an input, from now on apart from the number of rows."""
+        counts = self.counts[place]
+        if counts is None:
+            counts = self.counts[place] = self.rows.copy()
+        return counts
+
+    def touch(self, slots: Index) -> None:
+        """Remember that slots changed."""
+        if self.dirty is not None:
+            self.dirty[slots] = True
+
+    def absorb(self, other: ColumnPartial, size: int, only: I64 | None = None) -> None:
+        """Merge another partial, or what it holds of some codes, into this one."""
+        if only is None and self._table is None and other._table is None and len(other.rows) <= max(size, len(self.rows)):
+            if len(self.rows) < len(other.rows):
+                self._grow(len(other.rows))
+            to = at = slice(0, len(other.rows))
+            self._merge(to, other, at)
+            self.touch(np.flatnonzero(other.rows))
+        else:
+            found = other.used() if only is None else other.find(only)
+            slots = self.slots(other.codes(found), size)
+            self._merge(slots, other, found)
+            self.touch(slots)
+        for mine, theirs in zip(self.long, other.long, strict=True):
+            if mine is not None and theirs is not None:
+                mine.merge(theirs)
+
+    def _merge(self, to: Index, other: ColumnPartial, at: Index) -> None:
+        for mine, theirs in zip(self.dense, other.dense, strict=True):
+            if mine is not None:
+                mine.merge(to, theirs, at)
+        for place, counts in enumerate(other.counts):
+            if counts is not None or self.counts[place] is not None:
+                self.own_counts(place)[to] += other.count(place, at)
+        self.rows[to] += other.rows[at]
+
+    def _grow(self, capacity: int) -> None:
+        if not self.dense:
+            self.dense = self._make(capacity)
+        else:
+            for state in self.dense:
+                if state is not None:
+                    state.grow(capacity)
+        self.rows = grown(self.rows, capacity)
+        self.counts = [None if counts is None else grown(counts, capacity) for counts in self.counts]
+        self.dirty = None if self.dirty is None else grown(self.dirty, capacity)
+
+    def _move(self, table: CodeTable | None, codes: I64, capacity: int = 0) -> None:
+        """Put every state into the slot that its code has under another table."""
+        moved = ColumnPartial(self._make, (), len(self.counts), is_tracked=self.dirty is not None)
+        to = codes if table is None else table.encode(codes)[0]
+        moved._grow(capacity or _power(len(codes)))
+        at = self.used()
+        if self.dense:
+            moved._merge(to, self, at)
+        if self.dirty is not None and moved.dirty is not None:
+            moved.dirty[to] = self.dirty[at]
+        self._table, self.rows, self.counts, self.dense, self.dirty = table, moved.rows, moved.counts, moved.dense, moved.dirty
+
+    def _check(self) -> None:
+        """Assert what must hold between calls."""
+        assert (self.rows >= 0).all(), "a slot has fewer rows than none"
+        assert self._table is None or self._table.size == len(self), "a slot is not in use"
+
+
+def _power(size: int) -> int:
+    return max(8, 1 << (size - 1).bit_length())
