@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol, final
+from contextvars import ContextVar
+from typing import Final, Protocol, final
 
 
 class Clock(Protocol):
@@ -21,3 +22,7 @@ class SystemClock:
     def now(self) -> int:
         """Return the time of day, microseconds since the Unix epoch."""
         return time.time_ns() // 1_000
+
+
+CLOCK: Final[ContextVar[Clock]] = ContextVar("streamflow clock", default=SystemClock())
+"""The clock of the runs that are started in this context: the machine's, unless a test has set another."""

@@ -17,6 +17,7 @@ Knows neither threads nor the event loop (``checkpoint``), nor what is allowed t
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +45,9 @@ from streamflow.core.manifest import (
     unseal,
 )
 from streamflow.core.segment import decode_state, encode_state, staged_pieces
-from streamflow.errors import DamagedError, FencedError, StoreFullError
+from streamflow.errors import CheckpointError, DamagedError, FencedError, StoreFullError
+
+_LOG = logging.getLogger(__name__)
 
 INLINE = 1 << 20
 """Segments below this many bytes stand in the file of their manifest: one fsync less, and no second file."""
@@ -236,12 +239,21 @@ class Commits:
         return names
 
     def clean_up(self, tip: Tip, names: Iterable[str], has: Mapping[str, Reach]) -> Tip:
-        """Remove what ``core.chain.removable`` says, in its order, and return where that leaves the worker."""
+        """Remove what ``core.chain.removable`` says, in its order, and return where that leaves the worker.
+
+        What cannot be removed is tried again at the next epoch; the one that was committed is none the worse for it.
+        """
         gone = removable(names, tip.chain, has)
-        self.store.remove(gone)
+        if not gone:
+            return tip
+        try:
+            self.store.remove(gone)
+        except CheckpointError as error:
+            _LOG.warning("clean-up stopped, and will be tried again: %s", error)
+            return tip
         failpoint("checkpoint.clean_up.done")
-        gone_names = set(gone)
-        return replace(tip, chain=tuple(link for link in tip.chain if manifest_name(link.number) not in gone_names))
+        is_gone = set(gone).__contains__
+        return replace(tip, chain=tuple(link for link in tip.chain if not is_gone(manifest_name(link.number))))
 
     def read_segment(self, link: Link) -> memoryview:
         """Return the segment of a manifest, its checksum checked.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -109,16 +109,21 @@ _OBJECT = 256
 """What a Python value of a row weighs, at a guess."""
 
 
-def pieces(chunk: Chunk, rows: int) -> Iterator[Chunk]:
-    """Yield a chunk in pieces of ``rows`` rows; only all of them together reach the chunk's resume position."""
-    total = len(chunk)
-    if total <= rows:
+def pieces(chunk: Chunk, rows: Callable[[], int]) -> Iterator[Chunk]:
+    """Yield a chunk in pieces; only all of them together reach the chunk's resume position.
+
+    Args:
+        chunk: The chunk.
+        rows: Asked before each piece how many rows it should have.
+    """
+    total, data = len(chunk), chunk.data
+    if total <= rows():
         yield chunk
         return
-    data = chunk.data
     ends = _line_ends(data.blob) if isinstance(data, Lines) else None
-    for start in range(0, total, rows):
-        stop = min(start + rows, total)
+    start = 0
+    while start < total:
+        stop = min(start + rows(), total)
         piece: Payload
         if isinstance(data, Lines):
             assert ends is not None
@@ -130,6 +135,7 @@ def pieces(chunk: Chunk, rows: int) -> Iterator[Chunk]:
         else:
             piece = data[start:stop]
         yield Chunk(chunk.split, piece, chunk.start + start, chunk.resume)
+        start = stop
 
 
 def _line_ends(blob: bytes) -> list[int]:

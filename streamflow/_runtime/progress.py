@@ -27,12 +27,14 @@ class SourceProgress:
         rows: Rows read and worked on.
         watermark: The source's watermark, microseconds; None before there is one.
         positions: Where each split goes on.
+        waiting: Rows read and not yet worked on.
         dead_letters: Rows refused.
     """
 
     rows: int
     watermark: int | None
     positions: Mapping[str, Any]
+    waiting: int
     dead_letters: int
 
 
@@ -50,6 +52,7 @@ class Progress:
             with staged sinks the epoch comes on top.
         sources: By name.
         ledgers: By step, where its rows went (``semantics`` R8).
+        state: By step that remembers: how many entries it holds, one for each key of each live pane, or for each row held.
         late: Rows behind the watermark, over all steps.
         dropped: Rows too late for every window, over all steps.
         sinks: Rows given to each sink.
@@ -57,6 +60,7 @@ class Progress:
         epoch: The number of the last committed epoch; None without checkpoints.
         epoch_age: Seconds since it was committed; None before the first.
         epoch_seconds: How long it took from cut to applied.
+        finished: Whether the input is over and everything has fired.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Progress:
     latency_ms: Mapping[str, float]
     sources: Mapping[str, SourceProgress]
     ledgers: Mapping[str, Any]
+    state: Mapping[str, int]
     late: int
     dropped: int
     sinks: Mapping[str, int]
@@ -73,6 +78,7 @@ class Progress:
     epoch: int | None
     epoch_age: float | None
     epoch_seconds: float | None
+    finished: bool
 
 
 @final
@@ -111,8 +117,8 @@ class Meter:
         self.aborted_epochs += 1
         self.last_abort = error
 
-    def read(self, graph: Graph, outbox: Outbox, now: float) -> Progress:
-        """Return what the run has done by now (the loop's time)."""
+    def read(self, graph: Graph, outbox: Outbox, waiting: Mapping[str, int], now: float) -> Progress:
+        """Return what the run has done by now (the loop's time); ``waiting`` is what each source has read ahead."""
         ledgers = dict(graph.ledgers)
         latencies = sorted(self._latencies)
         recent = [(at, rows) for at, rows in self._recent if at >= now - _WINDOW_SECONDS]
@@ -128,11 +134,13 @@ class Meter:
                     ingest.ledger.rows_in,
                     ingest.watermark if ingest.watermark > MIN_TIMESTAMP else None,
                     ingest.positions,
+                    waiting[name],
                     ingest.ledger.dead_lettered,
                 )
                 for name, ingest in graph.ingests.items()
             },
             ledgers,
+            {name: station.operator.held for name, station in graph.stations.items() if station.node.is_stateful},
             sum(ledger.late for ledger in ledgers.values()),
             sum(ledger.dropped for ledger in ledgers.values()),
             {name: shelf.rows for name, shelf in outbox.shelves.items()},
@@ -140,6 +148,7 @@ class Meter:
             self.epoch,
             None if self._committed_at is None else now - self._committed_at,
             self._epoch_seconds,
+            graph.is_ended,
         )
 
 

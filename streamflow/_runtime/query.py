@@ -15,7 +15,7 @@ from typing import Self, final
 
 from streamflow._engine.plan import Plan
 from streamflow._runtime.checkpoint import Checkpoints
-from streamflow._runtime.clock import SystemClock
+from streamflow._runtime.clock import CLOCK
 from streamflow._runtime.commit import Identity
 from streamflow._runtime.epochs import fingerprints
 from streamflow._runtime.executor import Executor, Shared
@@ -68,10 +68,14 @@ class Query:
         """Whether it has ended, by itself, by ``stop`` or by a failure."""
         return self._supervisor is not None and self._supervisor.done()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop, or has stopped."""
+        return self._running().is_stopping
+
     def progress(self) -> Progress:
         """Return what it has done by now; O(steps)."""
-        runner = self._running()
-        return runner.meter.read(runner.graph, runner.outbox, asyncio.get_running_loop().time())
+        return self._running().progress()
 
     async def wait(self) -> None:
         """Wait until the input has ended and all is written.
@@ -116,7 +120,7 @@ class Query:
         store = None if self._settings.checkpoint is None else LocalStore(self._settings.checkpoint)
         identity = Identity(self._plan.name, [n.name for n in self._plan.sinks], fingerprints(self._plan))
         checkpoints = None if store is None else Checkpoints(store, identity)
-        self._runner = Runner(self._plan, self._settings, self._executor, SystemClock(), checkpoints)
+        self._runner = Runner(self._plan, self._settings, self._executor, CLOCK.get(), checkpoints)
         started = asyncio.Event()
         self._supervisor = asyncio.create_task(
             self._runner.run(started.set, new_generation=self._new_generation), name=f"streamflow {self.name}"

@@ -12,6 +12,7 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,18 @@ EXIT_AT_ONCE = 130
 Watcher = Callable[[Query], Any]
 """Called with the running query once it has started; may return a coroutine, which is run beside it."""
 
+_is_left_to_command: ContextVar[bool] = ContextVar("streamflow_is_left_to_command", default=False)
+
+
+@contextlib.contextmanager
+def left_to_command() -> Iterator[None]:
+    """Let ``run()`` do nothing meanwhile: the command ``streamflow`` loads a program, and is about to run it itself."""
+    token = _is_left_to_command.set(True)
+    try:
+        yield
+    finally:
+        _is_left_to_command.reset(token)
+
 
 def run_to_end(
     plan: Plan, settings: Settings, *, new_generation: bool = False, watcher: Watcher | None = None
@@ -36,6 +49,8 @@ def run_to_end(
         StreamflowError: What made it fail.
         SystemExit: With 130, at the second signal.
     """
+    if _is_left_to_command.get():
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -22,7 +22,7 @@ from streamflow._runtime.epochs import Epochs
 from streamflow._runtime.executor import Executor
 from streamflow._runtime.inbox import Inbox, pieces
 from streamflow._runtime.outbox import Outbox
-from streamflow._runtime.progress import Meter
+from streamflow._runtime.progress import Meter, Progress
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import AvailableNow, MicroBatch, Once
 from streamflow.core.connector import Chunk, Reader, ReadEvent, SourceFinished, SplitFinished, SplitIdle, SplitOpened
@@ -69,6 +69,16 @@ class Runner:
         self._is_finishing = False
         self._is_tick_due = False
         self._batches = 0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._is_stopping
+
+    def progress(self) -> Progress:
+        """Return what the run has done by now."""
+        waiting = {name: self._inbox.rows(name) for name in self.graph.ingests}
+        return self.meter.read(self.graph, self.outbox, waiting, asyncio.get_running_loop().time())
 
     def stop(self, *, finish: bool = False) -> None:
         """Ask the run to suspend; with ``finish``, to end: everything fires first.  Returns at once."""
@@ -238,12 +248,12 @@ class Runner:
             return 0
         self._touch()
         self._at_end -= {(source, chunk.split) for chunk in chunks}
-        now, limit = self._clock.now(), self._executor.piece_rows
-        if total <= limit:
+        now = self._clock.now()
+        if total <= self._executor.piece_rows:
             await self._act(lambda: self.graph.feed(source, chunks, now), total)
             return total
         for chunk in chunks:
-            for piece in pieces(chunk, limit):
+            for piece in pieces(chunk, lambda: self._executor.piece_rows):
                 await self._act(partial(self.graph.feed, source, [piece], now), len(piece))
         return total
 
@@ -324,6 +334,8 @@ async def _reading(node: SourceNode, answer: Awaitable[T]) -> T:
     """Await a source's answer; what it raises becomes a ``SourceError`` that names it."""
     try:
         return await answer
+    except SourceError as error:
+        raise SourceError(node.name, str(error), remedy=error.remedy) from error.__cause__ or error
     except StreamflowError:
         raise
     except Exception as error:

@@ -143,16 +143,16 @@ class LocalStore:
             return None
         except OSError as error:
             raise DamagedError(f"{name} cannot be opened: {error.strerror}") from error
-        with os.fdopen(fd, "rb", buffering=0) as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-                raise DamagedError(
-                    f"{name}: a plain file of at most {limit} bytes expected, got {status.st_size} bytes"
-                )
-            try:
+                raise DamagedError(f"{name}: a plain file of at most {limit} bytes expected, got {status.st_size}")
+            with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
-            except OSError as error:
-                raise DamagedError(f"{name} cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise DamagedError(f"{name} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
 
     def write(self, name: str, content: Pieces) -> None:
         """Make a file under a name that was made up for it; durable on return."""

@@ -145,7 +145,7 @@ def _line(row: _Shown) -> str:
     if row.fields.keys() == {VALUE}:
         words = [_cell(row.fields[VALUE])]
     else:
-        words = [f"{_word(name)}={_word(_cell(value))}" for name, value in row.fields.items()]
+        words = [f"{_word(_visible(name))}={_word(_cell(value))}" for name, value in row.fields.items()]
     return " ".join([row.kind, *words] if row.kind else words)
 
 
@@ -155,13 +155,7 @@ def _as_table(title: str, rows: Sequence[_Shown], more: int, encoding: str) -> s
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(_visible(title)),
-        title_justify="left",
-        caption=Text(f"... and {more:,} more") if more else None,
-        caption_justify="left",
-        box=box.ROUNDED if encoding.lower().startswith("utf") else box.ASCII,
-    )
+    table = Table(box=box.ROUNDED if encoding.lower().startswith("utf") else box.ASCII)
     names = list(dict.fromkeys(name for row in rows for name in row.fields))
     with_kind = any(row.kind for row in rows)
     if with_kind:
@@ -173,7 +167,10 @@ def _as_table(title: str, rows: Sequence[_Shown], more: int, encoding: str) -> s
         cells = [Text(_shortened(_cell(row.fields[name]))) if name in row.fields else "" for name in names]
         table.add_row(*([row.kind, *cells] if with_kind else cells))
     output = io.StringIO()  # not the stream itself: rich ends the process where a pipe is broken
-    Console(file=output, force_terminal=True, width=shutil.get_terminal_size().columns).print(table)
+    console = Console(file=output, force_terminal=True, width=shutil.get_terminal_size().columns)
+    console.print(Text(_visible(title), style="bold"), table, sep="\n")
+    if more:
+        console.print(Text(f"... and {more:,} more"))
     return output.getvalue()
 
 

@@ -71,6 +71,11 @@ class CodeTable:
         return self._tokens[codes]
 
     @property
+    def used(self) -> int:
+        """How many codes are in use."""
+        return self.size - len(self._free)
+
+    @property
     def spare(self) -> int:
         """The one code that stands for no token, -1 while nobody has asked for it."""
         return self._spare

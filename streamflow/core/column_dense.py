@@ -16,6 +16,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64, Index, Mask
 from streamflow.core.column_scan import Groups, Parts, Values, distinct
+from streamflow.core.column_values import Form, to_array
 from streamflow.errors import DataError
 
 F64 = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ class DenseState(Protocol):
         ...
 
     def each(self, groups: Groups, values: Values, is_value: Mask | None, counts: I64) -> Values:
-        """Fold rows one by one; return the result after each.
+        """Fold rows one by one; return the result after each.  ``admit`` has let them in.
 
         Args:
             groups: The rows by slot.
@@ -72,7 +73,7 @@ class DenseState(Protocol):
         ...
 
     def load(self, at: I64, columns: list[pl.Series], counts: I64) -> None:
-        """Take state columns into slots that are neutral; null where the slot has had no value."""
+        """Take state columns into slots that are neutral; ``counts`` are the numbers of values, where the state has them."""
         ...
 
 
@@ -107,7 +108,6 @@ class Total:
 
     def each(self, groups: Groups, values: Values, is_value: Mask | None, counts: I64) -> Values:
         added = values if is_value is None else np.where(is_value, values, 0)
-        self.admit(groups.slots[groups.of_rows], added)
         run = groups.running(np.add, self.total[groups.slots], added.astype(self.total.dtype, copy=False))
         self.total[groups.slots] = run[groups.last]
         return run
@@ -206,8 +206,8 @@ class Extreme:
         return [self.best[at]]
 
     def load(self, at: I64, columns: list[pl.Series], counts: I64) -> None:
-        is_there = counts > 0
-        self.best[at[is_there]] = columns[0].filter(pl.Series(is_there)).to_numpy()
+        is_there = columns[0].is_not_null()
+        self.best[at[is_there.to_numpy()]] = to_array(columns[0].filter(is_there), Form.RAW)
 
 
 @final

@@ -17,7 +17,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64
 from streamflow.core.column_run import Picked
-from streamflow.core.column_scan import Groups, distinct
+from streamflow.core.column_scan import Groups
 
 _FEW_ROWS = 10_000
 _FEW_PIECES = 64
@@ -90,9 +90,9 @@ class LongState(Generic[C]):
         self._waiting = 0
         """How many rows the pieces have."""
 
-    def fold(self, picked: Picked) -> None:
-        """Take rows of a run."""
-        self.add(self._kind.digest(picked))
+    def digest(self, picked: Picked) -> C:
+        """Return what rows of a run bring, for ``add``."""
+        return self._kind.digest(picked)
 
     def add(self, piece: C) -> None:
         """Take rows; packs them with the others now and then."""
@@ -105,8 +105,11 @@ class LongState(Generic[C]):
         elif len(self._pieces) > _FEW_PIECES:
             self._pieces = [self._kind.join(self._pieces)]
 
-    def merge(self, other: LongState[C]) -> None:
-        """Take the rows of another; tables are never changed in place, so they may share them."""
+    def merge(self, other: LongState[C], only: I64 | None = None) -> None:
+        """Take the rows of another, or those of some codes; tables are never changed in place, so both may share them."""
+        if only is not None:
+            self.add(_only(self._kind, other.packed(), np.sort(only)))
+            return
         for piece in other._all():
             self.add(piece)
 
@@ -151,7 +154,7 @@ class LongState(Generic[C]):
         rounds: list[I64] = []
         results: list[pl.Series] = []
         for rows in groups.rounds():
-            state.fold(picked.at(rows))
+            state.add(self._kind.digest(picked.at(rows)))
             rounds.append(rows)
             results.append(state.results(picked.codes[rows]))
         return pl.concat(results)[np.argsort(np.concatenate(rounds), kind="stable")]

@@ -10,7 +10,6 @@ Knows what an aggregation keeps, not what it reads; ``column_fold`` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -18,15 +17,13 @@ import numpy as np
 from streamflow.core.arrays import I64, Index, Mask
 from streamflow.core.code_table import CodeTable
 from streamflow.core.column_dense import DenseState, grown
+from streamflow.core.column_kinds import Keeping
 from streamflow.core.column_long import LongState
 
 _ALWAYS = 1024
 """Below this many codes a slot is its code."""
 _SHARE = 8
 """Above, where at least one code in so many has rows."""
-
-Make = Callable[[int], Sequence[DenseState | None]]
-
 
 @final
 class ColumnPartial:
@@ -40,15 +37,15 @@ class ColumnPartial:
         dirty: The slots changed since they were last asked for; None where nobody asks.
     """
 
-    __slots__ = ("__weakref__", "_make", "_table", "counts", "dense", "dirty", "long", "rows")
+    __slots__ = ("__weakref__", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
 
-    def __init__(self, make: Make, long: Sequence[LongState[Any] | None], inputs: int, *, is_tracked: bool) -> None:
-        self._make = make
+    def __init__(self, keeping: Keeping, *, is_tracked: bool) -> None:
+        self._keeping = keeping
         self._table: CodeTable | None = None
         self.rows: I64 = np.zeros(0, dtype=np.int64)
-        self.counts: list[I64 | None] = [None] * inputs
-        self.dense: Sequence[DenseState | None] = ()
-        self.long = long
+        self.counts: list[I64 | None] = [None] * len(keeping.inputs.expressions)
+        self.dense: list[DenseState | None] = []
+        self.long: list[LongState[Any] | None] = []
         self.dirty: Mask | None = np.zeros(0, dtype=np.bool_) if is_tracked else None
 
     def __len__(self) -> int:
@@ -115,12 +112,15 @@ class ColumnPartial:
 
     def absorb(self, other: ColumnPartial, size: int, only: I64 | None = None) -> None:
         """Merge another partial, or what it holds of some codes, into this one."""
+        if not len(other.rows):
+            return
         if only is None and self._table is None and other._table is None and len(other.rows) <= max(size, len(self.rows)):
             if len(self.rows) < len(other.rows):
                 self._grow(len(other.rows))
             to = at = slice(0, len(other.rows))
             self._merge(to, other, at)
-            self.touch(np.flatnonzero(other.rows))
+            if self.dirty is not None:
+                self.dirty[at] |= other.rows > 0
         else:
             found = other.used() if only is None else other.find(only)
             slots = self.slots(other.codes(found), size)
@@ -128,7 +128,7 @@ class ColumnPartial:
             self.touch(slots)
         for mine, theirs in zip(self.long, other.long, strict=True):
             if mine is not None and theirs is not None:
-                mine.merge(theirs)
+                mine.merge(theirs, only)
 
     def _merge(self, to: Index, other: ColumnPartial, at: Index) -> None:
         for mine, theirs in zip(self.dense, other.dense, strict=True):
@@ -141,7 +141,7 @@ class ColumnPartial:
 
     def _grow(self, capacity: int) -> None:
         if not self.dense:
-            self.dense = self._make(capacity)
+            self.dense, self.long = self._keeping.dense(capacity), self._keeping.long()
         else:
             for state in self.dense:
                 if state is not None:
@@ -152,7 +152,7 @@ class ColumnPartial:
 
     def _move(self, table: CodeTable | None, codes: I64, capacity: int = 0) -> None:
         """Put every state into the slot that its code has under another table."""
-        moved = ColumnPartial(self._make, (), len(self.counts), is_tracked=self.dirty is not None)
+        moved = ColumnPartial(self._keeping, is_tracked=self.dirty is not None)
         to = codes if table is None else table.encode(codes)[0]
         moved._grow(capacity or _power(len(codes)))
         at = self.used()
@@ -160,7 +160,12 @@ class ColumnPartial:
             moved._merge(to, self, at)
         if self.dirty is not None and moved.dirty is not None:
             moved.dirty[to] = self.dirty[at]
+        self.long = self.long or moved.long
         self._table, self.rows, self.counts, self.dense, self.dirty = table, moved.rows, moved.counts, moved.dense, moved.dirty
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.__init__(self._keeping, is_tracked=self.dirty is not None)  # type: ignore[misc]  # as new
 
     def _check(self) -> None:
         """Assert what must hold between calls."""

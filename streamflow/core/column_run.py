@@ -5,6 +5,7 @@ Knows no state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -24,15 +25,20 @@ _READ = "__streamflow_read_{}"
 class Inputs:
     """The distinct expressions that the aggregations of a step read, and their types.
 
+    Types are settled by the first batch.  A restored state may say them before, but less well (ints of Python are all
+    Int64): then the first batch has the last word.
+
     Attributes:
-        dtypes: The type of each; None until a batch or a checkpoint has said it.
+        expressions: The expressions, each once.
+        dtypes: The type of each; Null while nothing better is known.
     """
 
-    __slots__ = ("_computed", "_names", "dtypes", "expressions")
+    __slots__ = ("_computed", "_is_settled", "_names", "dtypes", "expressions")
 
     def __init__(self) -> None:
         self.expressions: list[pl.Expr] = []
-        self.dtypes: list[pl.DataType | None] = []
+        self.dtypes: list[pl.DataType] = []
+        self._is_settled = False
         self._names: list[str | None] = []
         """The column that an expression is, None where it must be computed."""
         self._computed: list[pl.Expr] = []
@@ -44,7 +50,7 @@ class Inputs:
                 return place
         place = len(self.expressions)
         self.expressions.append(expression)
-        self.dtypes.append(None)
+        self.dtypes.append(pl.Null())
         self._names.append(_plain_column(expression))
         if self._names[place] is None:
             self._computed.append(expression.alias(_READ.format(place)))
@@ -64,9 +70,32 @@ class Inputs:
         except pl.exceptions.PolarsError as error:
             raise DataError(f"what an aggregation reads cannot be computed: {error}") from error
 
+    def fits(self, series: Sequence[pl.Series]) -> bool:
+        """Return whether what was read has the types that are settled."""
+        return self._is_settled and all(s.dtype == dtype for s, dtype in zip(series, self.dtypes, strict=True))
+
+    def settle(self, series: Sequence[pl.Series]) -> list[pl.DataType]:
+        """Return the types that what was read settles; they are not taken yet.
+
+        Raises:
+            DataError: If one was settled as another type before.
+        """
+        types = list(self.dtypes)
+        for place, (one, known) in enumerate(zip(series, self.dtypes, strict=True)):
+            if one.dtype in (known, pl.Null):
+                continue
+            if self._is_settled and known != pl.Null:
+                raise DataError(
+                    f"column {self.name(place)} was {known} so far, got {one.dtype}", remedy="cast it to one type before agg"
+                )
+            types[place] = one.dtype
+        self._is_settled = True
+        return types
+
     def name(self, place: int) -> str:
         """Return what an expression is called in messages."""
-        return repr(self._names[place]) if self._names[place] is not None else str(self.expressions[place])
+        name = self._names[place]
+        return str(self.expressions[place]) if name is None else repr(name)
 
 
 @final
@@ -99,7 +128,10 @@ class ColumnRun:
         series = self.series[place]
         at = place, form.dtype(series.dtype)
         if at not in self._arrays:
-            self._arrays[at] = to_array(series, form)
+            try:
+                self._arrays[at] = to_array(series, form)
+            except pl.exceptions.PolarsError as error:
+                raise DataError(f"an aggregation cannot take what it reads: {error}") from error
         return self._arrays[at]
 
 

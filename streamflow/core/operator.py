@@ -24,6 +24,11 @@ class Operator(Protocol):
 
     ledger: Ledger
 
+    @property
+    def held(self) -> int:
+        """How many entries its state has: one for each key of each live pane, or for each row held; for metrics."""
+        ...
+
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
         """Return what leaves because of these rows."""
         ...
@@ -92,6 +97,11 @@ class Stateless:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+
+    @property
+    def held(self) -> int:
+        """Nothing."""
+        return 0
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
         """Nothing waits for a watermark."""

@@ -2,22 +2,26 @@
 
 * An ``int`` has 64 bits: a column holds no more, and neither does msgpack, in which checkpoints are written.  A larger
   one would pass the decoder and bring the pipeline down at its next checkpoint.
-* A ``datetime`` has a time zone, since a column of times cannot hold some with and some without.  A field that means
-  local time says so: ``Annotated[datetime, Meta(tz=False)]``.
+* A ``datetime`` has a time zone, since a column of times cannot hold some with and some without, and lies in the years
+  1 to 9999 of UTC.  A field that means local time says so: ``Annotated[datetime, Meta(tz=False)]``.
 
 Both are rare in data and dear to look for in every value, so ``Checks.is_clean`` looks at a whole batch first: for a
-run of 19 digits in its bytes, for a time without zone in its top-level fields.  Only where that finds something is
+run of 19 digits in its bytes, for a time that is not in UTC in its top-level fields.  Only where that finds something is
 every row looked at.  Knows types and values; knows no columns and no format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, final
 
 import msgspec.inspect as mi
 import numpy as np
+
+from streamflow.core.timestamp import EARLIEST, LATEST, MICROSECOND
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Flaw = tuple[str, str]
 """What is wrong, and where under the value: ``("expected …", ".home.at")``."""
@@ -53,7 +57,7 @@ class Checks:
     def is_clean(self, raw: bytes, values: Sequence[Any]) -> bool:
         """Return whether none of the values that these bytes were decoded to has a flaw; 20 to 70 ns a row."""
         suspect = self._has_inner_times or (self._has_ints and has_long_number(raw))
-        if not suspect and all(None not in _zones(values, name) for name in self._times):
+        if not suspect and all(_are_utc(values, name) for name in self._times):
             return True
         return self._check is None or not any(map(self._check, values))
 
@@ -70,9 +74,10 @@ def has_long_number(raw: bytes) -> bool:
     return bool((pairs[2:] & pairs[:-2]).any())
 
 
-def _zones(values: Sequence[Any], name: str) -> list[Any]:
+def _are_utc(values: Sequence[Any], name: str) -> bool:
     times = [getattr(value, name) for value in values]
-    return [True if time is None else time.tzinfo for time in times]
+    zones = [UTC if time is None else time.tzinfo for time in times]
+    return zones.count(UTC) == len(zones)
 
 
 def _is_time(info: mi.Type) -> bool:
@@ -128,7 +133,7 @@ class _Compiler:
             case mi.IntType():
                 return _fits_64_bits
             case mi.DateTimeType():
-                return _has_zone if info.tz is None else None
+                return _is_instant if info.tz is None else None
             case mi.AnyType():
                 return _anything_fits
             case mi.Metadata():
@@ -161,10 +166,12 @@ def _fits_64_bits(value: Any) -> Flaw | None:
     return f"expected an `int` of 64 bits, got one of {value.bit_length()} bits", ""
 
 
-def _has_zone(value: Any) -> Flaw | None:
-    if value.tzinfo is not None:
+def _is_instant(value: Any) -> Flaw | None:
+    if value.tzinfo is None:
+        return f"expected a `datetime` with a time zone, got `{value.isoformat()}`", ""
+    if 1 < value.year < 9999 or EARLIEST <= (value - _EPOCH) // MICROSECOND <= LATEST:
         return None
-    return f"expected a `datetime` with a time zone, got `{value.isoformat()}`", ""
+    return f"expected a `datetime` in the years 1 to 9999 of UTC, got `{value.isoformat()}`", ""
 
 
 def _anything_fits(value: Any) -> Flaw | None:

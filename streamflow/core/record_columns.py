@@ -104,22 +104,6 @@ def columns_of(info: mi.Type, *, wire_names: bool = False) -> tuple[Column, ...]
     return tuple(columns)
 
 
-def schema_of(declared: Any) -> pl.Schema:
-    """Return the columns of a record type: a msgspec Struct, a dataclass or a TypedDict.
-
-    Raises:
-        DefinitionError: If it is none of these, or has a field that no column holds.
-
-    >>> schema_of(msgspec.defstruct("Tx", [("user", str), ("amount", float)]))
-    Schema({'user': String, 'amount': Float64})
-    """
-    try:
-        info = mi.type_info(declared)
-    except (TypeError, NameError) as error:
-        raise DefinitionError(f"expected the type of a record, got {declared!r}: {error}") from error
-    return pl.Schema({column.name: column.dtype for column in columns_of(info)})
-
-
 def to_dict(info: mi.Type) -> Plain:
     """Return what turns a record of this type, and the records in it, to dicts of wire names."""
     _, plain = _Typing(wire_names=True).column(info, "row")

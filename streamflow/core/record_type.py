@@ -45,7 +45,7 @@ class RecordType:
         except (TypeError, NameError) as error:
             raise DefinitionError(
                 f"expected a type that msgspec can decode, got {declared!r}: {error}",
-                remedy="give a msgspec.Struct, a dataclass or a TypedDict",
+                remedy="give a msgspec.Struct, a dataclass or a TypedDict; its annotations are looked up in its module",
             ) from error
         self.checks = Checks(self.info)
         self._columns: tuple[Column, ...] | None = None

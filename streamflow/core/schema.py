@@ -21,7 +21,7 @@ from streamflow.core.batch import Batch
 from streamflow.core.columns import Columns
 from streamflow.core.connector import Refused
 from streamflow.core.records import SCALARS, Table, plain, read_table
-from streamflow.core.wire import UNFIT, reason_of
+from streamflow.core.wire import UNFIT, holds_objects, reason_of
 from streamflow.errors import DataError
 
 _DTYPES: Mapping[type, pl.DataType] = {
@@ -73,10 +73,15 @@ class Schema:
 
     def frame(self, batch: Batch) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
         """Return the rows as a frame of these fields, the place of each in the batch, and the rows that do not fit."""
-        if isinstance(batch, Columns) and (self._types is None or batch.frame.schema == self._types):
+        if isinstance(batch, Columns) and self._takes_whole(batch.frame.schema):
             self._types = dict(batch.frame.schema)
             return batch.frame, range(len(batch)), []
         return self._from_records(read_table(batch))
+
+    def _takes_whole(self, schema: pl.Schema) -> bool:
+        if self._types is None:
+            return not any(map(holds_objects, schema.values()))
+        return schema == self._types
 
     def _from_records(self, table: Table) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
         if self._types is None and (first := next(filter(None, table.records), None)) is not None:

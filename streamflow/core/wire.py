@@ -189,14 +189,26 @@ def frame_bytes(frame: pl.DataFrame) -> bytes:
     """Return a frame as an Arrow stream.
 
     Raises:
-        DataError: If it has a column that Arrow cannot hold, such as Python objects.
+        DataError: If it has a column of Python objects (of which polars would write the addresses in memory).
     """
+    for name, dtype in frame.schema.items():
+        if holds_objects(dtype):
+            raise DataError(f"expected columns that Arrow can hold, got Python objects in column {name!r}")
     buffer = io.BytesIO()
-    try:
-        frame.write_ipc_stream(buffer)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"expected columns that Arrow can hold, got {frame.schema}: {error}") from error
+    frame.write_ipc_stream(buffer)
     return buffer.getvalue()
+
+
+def holds_objects(dtype: pl.DataType) -> bool:
+    """Return whether a column of this type holds Python objects, at any depth."""
+    inner: Any
+    match dtype:
+        case pl.List() | pl.Array():
+            inner = dtype.inner
+            return holds_objects(inner)
+        case pl.Struct():
+            return any(map(holds_objects, dtype.to_schema().values()))
+    return isinstance(dtype, pl.Object)
 
 
 def frame_from(data: bytes) -> pl.DataFrame:

@@ -34,6 +34,11 @@ class Ordered:
         self._watermark = MIN_TIMESTAMP
         self._fresh: list[Batch] = []
 
+    @property
+    def held(self) -> int:
+        """The rows that wait for the watermark."""
+        return self.ledger.buffered
+
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
         """Hold the rows; return those that are late, where somebody reads them."""
         self.ledger.rows_in += len(batch)

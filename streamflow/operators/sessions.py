@@ -66,6 +66,11 @@ class SessionAggregation(Generic[P]):
         self._next_early = MIN_TIMESTAMP
         self._kept = 0
 
+    @property
+    def held(self) -> int:
+        """The live sessions; O(1)."""
+        return self._folding.keys(self._panes)
+
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
         """Put the rows into their sessions; return what the mode of emission says, late rows and dead letters."""
         self.ledger.rows_in += len(batch)

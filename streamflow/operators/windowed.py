@@ -91,6 +91,12 @@ class WindowedAggregation(Generic[P]):
         self._watermark = MIN_TIMESTAMP
         self._next_early = MIN_TIMESTAMP
 
+    @property
+    def held(self) -> int:
+        """The keys of every live slice; O(slices)."""
+        slices = self._slices
+        return sum(self._folding.keys(part) for part in (*slices.live.values(), *slices.waiting.values()))
+
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
         """Fold the rows into their slices; return what the mode of emission says, late rows and dead letters."""
         self.ledger.rows_in += len(batch)

@@ -241,7 +241,7 @@ async def test_a_worker_that_was_taken_over_commits_nothing_more(store: Store) -
     await first.commit(EpochData(counts(a=1)))
     second = await started(store)
     for _ in range(2):
-        with pytest.raises(FencedError, match="epoch 3 in .* is its"):
+        with pytest.raises(FencedError, match=r"epoch 3 in .* is its"):
             await first.commit(EpochData(counts(a=2)))
     await second.commit(EpochData(counts(b=1)))
     found = await checkpoints(store).recover()
@@ -282,14 +282,12 @@ async def test_a_sealed_store_is_read_with_its_key_only(store: Store) -> None:
 # ---- what fails
 
 
-async def test_without_room_the_epoch_joins_the_next(store: Store) -> None:
+async def test_without_room_the_epoch_joins_the_next(state_dir: Path) -> None:
+    store = LocalStore(state_dir)
     worker = await started(store, "out")
-    instant = "store.memory.made" if isinstance(store, MemoryStore) else "store.file.written"
     await worker.commit(EpochData(counts(a=1, b=1), {"s": {"0": 1}}))
-    if isinstance(store, MemoryStore):
-        pytest.skip("memory has room until the process has none")
     for n in (2, 3):
-        arm(f"{instant}=raise:OSError(28)")
+        arm("store.file.written=raise:OSError(28)")
         with pytest.raises(StoreFullError):
             await worker.commit(EpochData(counts(a=n), {"s": {"0": n, "1": n}}, {"out": [[b"%d" % n]]}))
     assert worker.last == 2
@@ -304,9 +302,8 @@ async def test_without_room_the_epoch_joins_the_next(store: Store) -> None:
     assert worker.last_staged == {}
 
 
-async def test_a_full_disk_under_a_full_snapshot_leaves_the_old_chain(store: Store) -> None:
-    if isinstance(store, MemoryStore):
-        pytest.skip("memory has room until the process has none")
+async def test_a_full_disk_under_a_full_snapshot_leaves_the_old_chain(state_dir: Path) -> None:
+    store = LocalStore(state_dir)
     worker = await started(store)
     await worker.commit(EpochData(counts(a=1)))
     arm("store.file.written=raise:OSError(28)")

@@ -33,7 +33,7 @@ def test_every_step_of_the_protocol_has_one() -> None:
 def test_it_raises_at_the_hit_that_was_asked_for_and_only_then() -> None:
     arm("store.create.linked=raise:OSError(28)@2")
     failpoint("store.create.linked")
-    with pytest.raises(OSError, match="failpoint store.create.linked") as caught:
+    with pytest.raises(OSError, match=r"failpoint store\.create\.linked") as caught:
         failpoint("store.create.linked")
     failpoint("store.create.linked")
     assert caught.value.errno == 28
@@ -48,7 +48,7 @@ def test_other_words_are_refused(setting: str) -> None:
 
 
 def test_a_misspelt_name_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="no failpoint is named 'store.create.link'") as caught:
+    with pytest.raises(DefinitionError, match=r"no failpoint is named 'store\.create\.link'") as caught:
         arm("store.create.link=kill")
     assert "store.create.linked" in (caught.value.remedy or "")
 

@@ -85,7 +85,9 @@ def test_a_lease_can_be_taken_over_by_force(tmp_path: Path, clock: Clock) -> Non
 
 
 def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path, clock: Clock) -> None:
-    program = "import sys; from pathlib import Path; from streamflow._runtime.lease import Lease; Lease(Path(sys.argv[1])).acquire()"
+    program = (
+        "import pathlib, sys; from streamflow._runtime.lease import Lease; Lease(pathlib.Path(sys.argv[1])).acquire()"
+    )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
     os.utime(tmp_path / "lease", (clock.now, clock.now))
     lease(tmp_path, clock).acquire()

@@ -1,0 +1,146 @@
+"""Virtual time for whatever runs on asyncio: a loop whose clock jumps to the next timer when nothing is left to do.
+
+An hour of ``micro_batch("1s")`` passes in milliseconds, in the same order each time.  The clock moves only between two
+turns of the loop, when no task can go on and no thread is at work; while one is, the loop waits for it and time stands
+still.  So a checkpoint or the read of a file takes no time at all, and no time-out strikes while it lasts.
+
+Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread`` with its default
+limiter.  A thread of your own that calls ``call_soon_threadsafe`` is not: time may jump while it works.
+
+Knows no pipeline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import selectors
+from collections.abc import Coroutine
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import Any, TypeVar, final
+
+import anyio
+import anyio.to_thread
+
+from streamflow._runtime.clock import CLOCK
+from streamflow.errors import StreamflowError
+from streamflow.testing.clock import VirtualClock
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 10.0
+"""How long, really, a loop without timers and without threads at work waits for somebody else to wake it.
+
+Long enough for a thread of the test's own, short enough to be told what hangs.
+"""
+
+
+def run_virtual(
+    main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None, start: datetime | int = 0
+) -> T:
+    """Return what a coroutine returns, run in virtual time on a loop of its own.
+
+    Pipelines started in it read the virtual clock too.
+
+    Args:
+        main: The coroutine.
+        clock: The clock to follow, where the test wants to look at it; its ``advance`` fires timers.
+        start: What time it is at first, without a ``clock``.
+
+    Raises:
+        StreamflowError: If nothing can go on any more: no task is ready, no timer is set and no thread is at work.
+
+    >>> async def body() -> float:
+    ...     await asyncio.sleep(3600)
+    ...     return asyncio.get_running_loop().time()
+    >>> run_virtual(body())
+    3600.0
+    """
+    followed = clock or VirtualClock(start)
+    token = CLOCK.set(followed)  # the tasks of the loop copy this context
+    try:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(followed)) as runner:
+            return runner.run(_watched(main))
+    finally:
+        CLOCK.reset(token)
+
+
+async def _watched(main: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "run_virtual made it"
+    loop.limiter = anyio.to_thread.current_default_thread_limiter()
+    return await main
+
+
+@final
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that follows a ``VirtualClock``; ``time()`` is seconds since the loop was made."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.limiter: anyio.CapacityLimiter | None = None
+        self._began = clock.now()
+        self._jobs = 0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return (self.clock.now() - self._began) / 1_000_000
+
+    def run_in_executor(self, executor: Executor | None, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """Run a function in a thread; virtual time stands still until it has returned."""
+        future: asyncio.Future[Any] = super().run_in_executor(executor, func, *args)
+        self._jobs += 1
+        future.add_done_callback(self._job_done)
+        return future
+
+    @property
+    def has_threads_at_work(self) -> bool:
+        """Whether a thread has a job whose end this loop waits for."""
+        return self._jobs > 0 or (self.limiter is not None and self.limiter.borrowed_tokens > 0)
+
+    def jump(self) -> None:
+        """Move the clock to the next timer: to the first microsecond that is not before it."""
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # of the base class: the heap
+        when = timers[0].when()
+        micros = math.ceil(when * 1_000_000)
+        while micros / 1_000_000 < when:  # the product was rounded down
+            micros += 1
+        self.clock.move_to(max(self.clock.now(), self._began + micros))
+
+    def describe(self) -> str:
+        """Say which tasks wait."""
+        waiting = sorted(task.get_name() for task in asyncio.all_tasks(self))
+        return ", ".join(waiting) or "no task"
+
+    def _job_done(self, _: asyncio.Future[Any]) -> None:
+        self._jobs -= 1
+
+
+@final
+class _JumpingSelector(selectors.DefaultSelector):
+    """A selector that, asked to wait for a timer, moves the clock instead."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready now; wait only for threads, or where nothing else could ever happen."""
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if self._loop.has_threads_at_work:
+            return super().select(None)
+        if timeout is not None:
+            self._loop.jump()
+            return []
+        ready = super().select(PATIENCE_SECONDS)
+        if not ready:
+            raise StreamflowError(
+                f"virtual time stands still for ever: no task is ready, no timer is set, and these wait: {self._loop.describe()}",
+                remedy="something they wait for never happens; set a time-out with asyncio.timeout() to see where",
+            )
+        return ready
+

@@ -1,0 +1,72 @@
+"""Law: killed at any instant of the protocol, and again while it recovers, a worker loses no row and writes none twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamflow._runtime.failpoint import names
+from tests._runtime.killed import ROWS
+
+INSTANTS = [name for name in names() if name.startswith(("store.", "checkpoint.")) and "memory" not in name]
+PROGRAM = Path(__file__).with_name("killed.py")
+
+
+def play(tmp_path: Path, cases: list[list[str]]) -> list[dict[str, Any]]:
+    """Return what became of each case: the failpoints of its lives, one a life."""
+    lines = []
+    for number, lives in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        lines.append(json.dumps({"directory": str(tmp_path / str(number)), "lives": lives}))
+    done = subprocess.run(
+        [sys.executable, PROGRAM], input="\n".join(lines), capture_output=True, text=True, check=False, timeout=600
+    )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, len(outcomes)) == (0, len(cases)), done.stderr
+    for lives, outcome in zip(cases, outcomes, strict=True):
+        assert outcome["ends"][-1] == 0, (lives, done.stderr)
+        assert set(outcome["ends"]) <= {0, -9}, (lives, done.stderr)
+        assert outcome["rows"] == list(range(ROWS)), lives
+        left = [name for name in outcome["files"] if not name.startswith(("manifest-", "segment-")) or ".tmp" in name]
+        assert left == [], lives
+        assert len(outcome["files"]) <= 6, lives
+    return outcomes
+
+
+def test_killed_once_at_every_instant(tmp_path: Path) -> None:
+    cases = [[f"{name}=kill@{hit}"] for name in INSTANTS for hit in (1, 2, 3)]
+    outcomes = play(tmp_path, cases)
+    hit = {case[0].partition("=")[0] for case, outcome in zip(cases, outcomes, strict=True) if outcome["ends"][0] == -9}
+    assert hit == set(INSTANTS)  # none of them was missed
+
+
+@pytest.mark.chaos
+def test_killed_at_every_instant_and_again_at_every_other(tmp_path: Path) -> None:
+    play(tmp_path, [[f"{a}=kill@2", f"{b}=kill"] for a, b in itertools.product(INSTANTS, INSTANTS)])
+
+
+@pytest.mark.parametrize("code", [5, 28])
+def test_an_error_of_the_disk_at_every_instant_of_writing(tmp_path: Path, code: int) -> None:
+    """The worker exits, or tries again: either way the next one finds a prefix."""
+    instants = [
+        name for name in INSTANTS if name.startswith(("store.file.", "store.directory.", "store.create.written"))
+    ]
+    cases = [[f"{name}=raise:OSError({code})@{hit}"] for name in instants for hit in (1, 3, 5)]
+    lines = []
+    for number, lives in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        lines.append(json.dumps({"directory": str(tmp_path / str(number)), "lives": lives}))
+    done = subprocess.run(
+        [sys.executable, PROGRAM], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) == len(cases), done.stderr
+    assert [outcome["rows"] for outcome in outcomes] == [list(range(ROWS))] * len(cases)
+    assert "AssertionError" not in done.stderr
+    assert all(outcome["ends"] == [1, 0] for outcome in outcomes)
