@@ -12,7 +12,7 @@ Names are imported when they are first used: ``import streamflow`` itself loads 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -28,8 +28,18 @@ _HOMES = {
     "streamflow.core.rows": ("Late",),
     "streamflow.core.window": ("session", "sliding", "tumbling"),
     "streamflow.operators.refusal": ("DeadLetter", "dead_letter"),
-    "streamflow.connectors.memory": ("MemorySink",),
+    "streamflow.connectors.callback": ("CallbackSink", "ForeachBatch"),
     "streamflow.connectors.console": ("ConsoleSink",),
+    "streamflow.connectors.file_sink": ("FileSink",),
+    "streamflow.connectors.files": ("DirectorySource", "FileSource"),
+    "streamflow.connectors.generate": ("GenerateSource", "generate"),
+    "streamflow.connectors.generator": ("GeneratorSource",),
+    "streamflow.connectors.iterable": ("IterableSource",),
+    "streamflow.connectors.memory": ("MemorySink",),
+    "streamflow.connectors.queue": ("QueueSource",),
+    "streamflow.connectors.socket": ("SocketSource",),
+    "streamflow.connectors.sqlite": ("SqliteSink",),
+    "streamflow.connectors.stdin": ("StdinSource",),
     "streamflow._runtime.query": ("Query",),
     "streamflow._runtime.trigger": ("available_now", "continuous", "micro_batch", "once"),
 }

@@ -215,7 +215,9 @@ def col(name: str) -> Column:
     import polars as pl  # it takes 0.2 s to import, which a program of streams alone need not wait for
 
     if not isinstance(name, str):
-        raise DefinitionError(f"agg.col takes the name of a column, got {name!r}", remedy="use agg.expr for an expression")
+        raise DefinitionError(
+            f"agg.col takes the name of a column, got {name!r}", remedy="use agg.expr for an expression"
+        )
     return Column(pl.col(name))
 
 

@@ -151,7 +151,7 @@ class Stream(Generic[T]):
             schema: A type with fields, or ``{name: polars dtype}``; None where the rows are structs or dataclasses.
             name: The name of the step.
         """
-        from streamflow.table import stream_to_table  # noqa: PLC0415  # the two faces cross: the one import upwards
+        from streamflow.table import stream_to_table  # the two faces cross: the one import upwards
 
         return stream_to_table(self._plan, self._input, schema, name)
 
@@ -266,7 +266,9 @@ class KeyedStream(Stream[T], Generic[K, T]):
             DefinitionError: If one of them says something that cannot run.
         """
         require_append(self._plan, self._input, "window")
-        return WindowedStream(self._plan, self._input, self._policy, emission(window, emit, allowed_lateness, late, early))
+        return WindowedStream(
+            self._plan, self._input, self._policy, emission(window, emit, allowed_lateness, late, early)
+        )
 
     def all_time(self, *, emit: str = "update") -> WindowedStream[K, T]:
         """Return one window over all of time for each key: running aggregations.
@@ -299,7 +301,9 @@ class WindowedStream(Generic[K, T]):
     @overload
     def aggregate(self, a: Agg[T, R], /, *, name: str | None = None) -> Results[K, R, T]: ...
     @overload
-    def aggregate(self, a: Agg[T, R1], b: Agg[T, R2], /, *, name: str | None = None) -> Results[K, tuple[R1, R2], T]: ...
+    def aggregate(
+        self, a: Agg[T, R1], b: Agg[T, R2], /, *, name: str | None = None
+    ) -> Results[K, tuple[R1, R2], T]: ...
     @overload
     def aggregate(
         self, a: Agg[T, R1], b: Agg[T, R2], c: Agg[T, R3], /, *, name: str | None = None

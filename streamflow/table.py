@@ -18,19 +18,19 @@ from streamflow.building import add_step, edge_of, require_append, show, to_sink
 from streamflow.core.aggregation import Aggregate
 from streamflow.core.batch import Layout
 from streamflow.core.connector import Sink
+from streamflow.core.declared import declared_columns
 from streamflow.core.edge import Edge, Label
 from streamflow.core.element import LATE
 from streamflow.core.expressions import require_row_wise, row_wise
 from streamflow.core.operator import Operator
-from streamflow.core.declared import declared_columns
 from streamflow.core.timestamp import Duration
 from streamflow.core.window import Global, Window
 from streamflow.errors import DefinitionError
 from streamflow.operators.convert import ToColumns, ToRows, maker
 from streamflow.operators.ordered import Ordered
 from streamflow.operators.refusal import OnError, require_policy
-from streamflow.operators.static_join import StaticJoin
 from streamflow.operators.stateless import Changes, Project, Where
+from streamflow.operators.static_join import StaticJoin
 from streamflow.stream import Stream
 from streamflow.windowing import Spec, add_columns_aggregation, emission
 
@@ -70,7 +70,9 @@ class Table:
         key = self._key
         for expression in expressions:
             if not expression.meta.has_multiple_outputs() and expression.meta.output_name() in key:
-                raise DefinitionError(f"with_columns replaces {expression.meta.output_name()!r}, which says whose row it is")
+                raise DefinitionError(
+                    f"with_columns replaces {expression.meta.output_name()!r}, which says whose row it is"
+                )
         return self._add("with_columns", lambda _: Project(expressions, key, replace=False), expressions, name)
 
     def filter(self, *predicates: pl.Expr, name: str | None = None) -> Table:
@@ -103,9 +105,13 @@ class Table:
         keys = (on,) if isinstance(on, str) else tuple(on)
         missing = [k for k in keys if k not in table.columns]
         if missing:
-            raise DefinitionError(f"join: the static table has no column {missing[0]!r}, it has {', '.join(table.columns)}")
+            raise DefinitionError(
+                f"join: the static table has no column {missing[0]!r}, it has {', '.join(table.columns)}"
+            )
         if table.select(keys).is_duplicated().any():
-            raise DefinitionError(f"join: {', '.join(keys)} is not unique in the static table; a row would become several")
+            raise DefinitionError(
+                f"join: {', '.join(keys)} is not unique in the static table; a row would become several"
+            )
         known = table.drop_nulls(list(keys))
         verb = lambda _: StaticJoin(known, keys, keep_unmatched=how == "left")  # noqa: E731  # as the other verbs
         return self._add("join", verb, [], name, detail=f"{how} on {', '.join(keys)}, {table.height} rows")
@@ -113,7 +119,9 @@ class Table:
     def group_by(self, *columns: str) -> GroupedTable:
         """Return the rows by key: what windows and aggregations need.  Without columns, all rows under one key."""
         if not all(isinstance(c, str) for c in columns):
-            raise DefinitionError(f"group_by takes names of columns, got {columns!r}", remedy="add it with with_columns first")
+            raise DefinitionError(
+                f"group_by takes names of columns, got {columns!r}", remedy="add it with with_columns first"
+            )
         require_append(self._plan, self._input, "group_by")
         return GroupedTable(self._plan, self._input, columns)
 

@@ -86,6 +86,7 @@ def emission(window: object, emit: str, allowed_lateness: Duration, late: str, e
 
 def reduction(function: Callable[[T, T], T]) -> Aggregation[T, Any, T]:
     """Return the aggregation that reduces rows two by two."""
+
     def fold(state: Any, value: T) -> Any:
         return (value,) if state is None else (function(state[0], value),)
 
@@ -97,6 +98,7 @@ def reduction(function: Callable[[T, T], T]) -> Aggregation[T, Any, T]:
 
 def running(init: Callable[[], A], function: Callable[[A, T], A]) -> Aggregation[T, A, A]:
     """Return the aggregation of ``scan``: a state that is only ever folded, never merged."""
+
     def merge(a: A, b: A) -> A:
         raise DefinitionError("the states of scan cannot be merged; use aggregate(Aggregation(...)) with a merge")
 
@@ -121,7 +123,9 @@ def add_rows_aggregation(
         raise DefinitionError("aggregate needs at least one aggregation, such as agg.count()")
     for value in aggregations:
         if not isinstance(value, Aggregate | Aggregation):
-            raise DefinitionError(f"aggregate takes aggregations such as agg.sum(f) and Aggregation(...), got {value!r}")
+            raise DefinitionError(
+                f"aggregate takes aggregations such as agg.sum(f) and Aggregation(...), got {value!r}"
+            )
     _require_arity(into, len(aggregations))
     kinds = ", ".join(_kind(a) for a in aggregations)
     return _add(plan, input, spec, Layout.ROWS, (), kinds, name, policy, lambda _: RowFolding(aggregations, into))

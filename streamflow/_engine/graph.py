@@ -293,4 +293,3 @@ def _with_ledger(snapshot: Snapshot, ledger: Ledger) -> Snapshot:
 def _restore_ledger(ledger: Ledger, snapshot: Snapshot) -> None:
     for name, value in snapshot.meta["_ledger"].items():
         setattr(ledger, name, value)
-

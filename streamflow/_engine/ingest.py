@@ -23,9 +23,9 @@ from streamflow.core.arrays import I64
 from streamflow.core.batch import Batch, Layout
 from streamflow.core.columns import Columns
 from streamflow.core.connector import Chunk, Lines, Records, Refused
+from streamflow.core.declared import declared_columns
 from streamflow.core.element import MAIN, Output
 from streamflow.core.operator import Ledger
-from streamflow.core.declared import declared_columns
 from streamflow.core.rows import Rows, pick
 from streamflow.core.schema import Schema
 from streamflow.core.stamps import Stamps, constant
@@ -61,6 +61,8 @@ class Ingest:
         self.splits: dict[str, Split] = {}
         self._needs = needs
         self._refusal = Refusal(node.name, node.on_error)
+        self._done: set[str] = set()
+        """The splits of which the reader of this life has said that they are over."""
         self._idle_since: tuple[int, int] | None = None
         self._schema = Schema(declared_columns(node.schema) if node.layout is Layout.COLUMNS else None)
 
@@ -106,6 +108,7 @@ class Ingest:
 
     def finish(self, split: str) -> int:
         """The split is over for ever: leave it out; return the merged watermark."""
+        self._done.add(split)
         return self.merge.finish(split)
 
     def tick(self, now: int) -> int:
@@ -117,7 +120,10 @@ class Ingest:
                     self.merge.advance(name, now - getattr(node.strategy, "delay", 0))
         if node.idle_after is not None:
             for name, split in self.splits.items():
-                if self.merge.status[name] in (Status.ACTIVE, Status.REJOINING) and now - split.last_seen >= node.idle_after:
+                if (
+                    self.merge.status[name] in (Status.ACTIVE, Status.REJOINING)
+                    and now - split.last_seen >= node.idle_after
+                ):
                     self.merge.idle(name)
         if node.idle_advance:
             self._follow(now)
@@ -130,8 +136,11 @@ class Ingest:
         return self.merge.marks[split] - self.node.max_skew > self.merge.least_other(split)
 
     def wanted(self) -> list[str]:
-        """Return the splits to read, the one furthest behind first."""
-        unfinished = [s for s in self.splits if self.merge.status[s] is not Status.FINISHED and not self.is_paused(s)]
+        """Return the splits to read, the one furthest behind first.
+
+        A split that a checkpoint says is finished is asked for once more: its reader, new in this life, must say so too.
+        """
+        unfinished = [s for s in self.splits if s not in self._done and not self.is_paused(s)]
         return sorted(unfinished, key=self.merge.marks.__getitem__)
 
     def snapshot(self) -> Snapshot:
@@ -150,7 +159,10 @@ class Ingest:
             self.splits[split] = Split(_number(self.node.name, split), resume, now)
 
     def _follow(self, now: int) -> None:
-        if all(s in (Status.IDLE, Status.FINISHED) for s in self.merge.status.values()) and self.merge.watermark > MIN_TIMESTAMP:
+        if (
+            all(s in (Status.IDLE, Status.FINISHED) for s in self.merge.status.values())
+            and self.merge.watermark > MIN_TIMESTAMP
+        ):
             since, mark = self._idle_since = self._idle_since or (now, self.merge.watermark)
             self.merge.watermark = max(self.merge.watermark, mark + now - since)
         else:
@@ -219,7 +231,9 @@ class Ingest:
             bound = now + self.node.max_future
             known = {r.row for r in refused}
             refused += [
-                Refused(int(i), f"event time {show_time(int(times[i]))} lies more than max_future ahead of the clock", None)
+                Refused(
+                    int(i), f"event time {show_time(int(times[i]))} lies more than max_future ahead of the clock", None
+                )
                 for i in np.flatnonzero(times > bound)
                 if int(i) not in known
             ]
@@ -292,7 +306,11 @@ def _column_times(column: pl.Series, unit: str) -> tuple[I64, list[Refused]]:
     refused: list[Refused] = []
     if bad.any():
         refused = [
-            Refused(int(i), f"column {column.name!r}: an event time must lie in the years 1 to 9999, got {column[int(i)]!r}", None)
+            Refused(
+                int(i),
+                f"column {column.name!r}: an event time must lie in the years 1 to 9999, got {column[int(i)]!r}",
+                None,
+            )
             for i in np.flatnonzero(bad)
         ]
         values = np.where(bad, 0, values)

@@ -33,7 +33,13 @@ class Epochs:
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, graph: Graph, outbox: Outbox, settings: Settings, meter: Meter, wake: asyncio.Event
+        self,
+        checkpoints: Checkpoints,
+        graph: Graph,
+        outbox: Outbox,
+        settings: Settings,
+        meter: Meter,
+        wake: asyncio.Event,
     ) -> None:
         self.is_dirty = False
         """Whether something has changed since the last cut."""
@@ -67,7 +73,9 @@ class Epochs:
         Raises:
             CheckpointError: If a sink has output that this history does not know: it belongs to another one.
         """
-        data = EpochData(snapshots=self._graph.snapshot(full=is_fresh), positions=self._graph.positions(), full=is_fresh)
+        data = EpochData(
+            snapshots=self._graph.snapshot(full=is_fresh), positions=self._graph.positions(), full=is_fresh
+        )
         await self._checkpoints.begin(data, new_generation=new_generation)
         for name, token in (await self._outbox.open()).items():
             for due in await self._checkpoints.due(name, token):

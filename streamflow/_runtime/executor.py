@@ -85,7 +85,9 @@ class Shared:
     async def _hand_over(self, work: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, args=(loop,), name=f"streamflow {self._name}", daemon=True)
+            self._thread = threading.Thread(
+                target=self._serve, args=(loop,), name=f"streamflow {self._name}", daemon=True
+            )
             self._thread.start()
         done: asyncio.Future[None] = loop.create_future()
         self._jobs.put((work, done))
@@ -129,7 +131,7 @@ async def _settled(done: asyncio.Future[None]) -> None:
     while not done.done():
         try:
             await asyncio.shield(done)
-        except asyncio.CancelledError:  # noqa: PERF203  # a second cancel changes nothing: a piece lasts a millisecond
+        except asyncio.CancelledError:  # a second cancel changes nothing: a piece lasts a millisecond
             continue
         except BaseException:  # noqa: BLE001  # what the piece raised is not lost: our cancellation goes on instead
             return

@@ -10,7 +10,6 @@ from streamflow._engine.plan import Input, Plan, SinkNode
 from streamflow._runtime.query import Query
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import continuous
-from streamflow.connectors.console import ConsoleSink
 from streamflow.connectors.memory import MemorySink
 
 T = TypeVar("T")

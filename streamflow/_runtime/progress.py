@@ -144,7 +144,8 @@ class Meter:
             sum(ledger.late for ledger in ledgers.values()),
             sum(ledger.dropped for ledger in ledgers.values()),
             {name: shelf.rows for name, shelf in outbox.shelves.items()},
-            sum(ledger.dead_lettered for ledger in ledgers.values()) + sum(s.dead_letters for s in outbox.shelves.values()),
+            sum(ledger.dead_lettered for ledger in ledgers.values())
+            + sum(s.dead_letters for s in outbox.shelves.values()),
             self.epoch,
             None if self._committed_at is None else now - self._committed_at,
             self._epoch_seconds,

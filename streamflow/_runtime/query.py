@@ -69,6 +69,11 @@ class Query:
         return self._supervisor is not None and self._supervisor.done()
 
     @property
+    def is_started(self) -> bool:
+        """Whether it has been entered and can be asked to stop."""
+        return self._runner is not None
+
+    @property
     def is_stopping(self) -> bool:
         """Whether it was asked to stop, or has stopped."""
         return self._running().is_stopping
@@ -187,12 +192,12 @@ async def _end(task: asyncio.Task[None]) -> None:
     while not task.done():
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:  # noqa: PERF203  # its clean-up is short and must not be left half done
+        except asyncio.CancelledError:  # its clean-up is short and must not be left half done
             continue
 
 
 def _heavy_imports() -> None:
-    import numpy as np  # noqa: PLC0415  # on the loop they would freeze the host for a third of a second
-    import polars as pl  # noqa: PLC0415  # as above
+    import numpy as np  # on the loop they would freeze the host for a third of a second
+    import polars as pl  # as above
 
     pl.DataFrame({"a": np.zeros(1)}).select(pl.col("a").sum())

@@ -39,9 +39,7 @@ def left_to_command() -> Iterator[None]:
         _is_left_to_command.reset(token)
 
 
-def run_to_end(
-    plan: Plan, settings: Settings, *, new_generation: bool = False, watcher: Watcher | None = None
-) -> None:
+def run_to_end(plan: Plan, settings: Settings, *, new_generation: bool = False, watcher: Watcher | None = None) -> None:
     """Run a plan until its input ends or a signal suspends it.
 
     Raises:
@@ -66,8 +64,10 @@ def run_to_end(
 
 
 async def _serve(query: Query, watcher: Watcher | None) -> None:
-    with _signals(query):
+    with _signals(query) as seen:
         async with query:
+            if seen:  # while it was starting
+                query.request_stop()
             beside = watcher(query) if watcher is not None else None
             task = asyncio.ensure_future(beside) if asyncio.iscoroutine(beside) else None
             try:
@@ -79,30 +79,29 @@ async def _serve(query: Query, watcher: Watcher | None) -> None:
 
 
 @contextlib.contextmanager
-def _signals(query: Query) -> Iterator[None]:
-    """Let SIGINT and SIGTERM suspend the query while it runs; the second one ends the process."""
+def _signals(query: Query) -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM suspend the query while it runs; the second one ends the process.  Yield those seen."""
+    seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield seen
         return
     loop = asyncio.get_running_loop()
-    seen = 0
 
-    def on_signal() -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 1:
+    def on_signal(number: int) -> None:
+        seen.append(number)
+        if len(seen) > 1:
             raise SystemExit(EXIT_AT_ONCE)
-        with contextlib.suppress(Exception):
+        if query.is_started:
             query.request_stop()
 
     def handler(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(on_signal)
+        loop.call_soon_threadsafe(on_signal, number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, handler)
     try:
-        yield
+        yield seen
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
@@ -123,7 +122,7 @@ def _calm_collector() -> Iterator[None]:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415  # used where installed
+        import uvloop  # used where installed
     except ImportError:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop

@@ -93,7 +93,9 @@ class Runner:
             DefinitionError: If the pipeline has no checkpoint.
         """
         if self._epochs is None:
-            raise StreamflowError(f"pipeline {self.plan.name!r} has no checkpoint", remedy="give it checkpoint='file:./state'")
+            raise StreamflowError(
+                f"pipeline {self.plan.name!r} has no checkpoint", remedy="give it checkpoint='file:./state'"
+            )
         return self._epochs.request()
 
     async def run(self, started: Callable[[], None], *, new_generation: bool = False) -> None:
@@ -319,7 +321,11 @@ class Runner:
     async def _close(self) -> None:
         """Release everything; an error on the way does not keep the rest open."""
         errors: list[Exception] = []
-        closes = [*([self._epochs.close] if self._epochs else []), *(r.close for r in self._readers.values()), self.outbox.close]
+        closes = [
+            *([self._epochs.close] if self._epochs else []),
+            *(r.close for r in self._readers.values()),
+            self.outbox.close,
+        ]
         for close in closes:
             try:
                 await close()

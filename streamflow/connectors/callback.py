@@ -26,7 +26,7 @@ from streamflow.core.connector import Encoded, Guarantee, Refused, Token
 from streamflow.core.folding import Windowed
 from streamflow.core.schema import Schema
 from streamflow.core.wire import UNFIT, frame_bytes, frame_from, python_value, reason_of
-from streamflow.errors import DataError, DefinitionError, SinkError
+from streamflow.errors import DefinitionError, SinkError
 
 T = TypeVar("T")
 RowFunction = Callable[[Any], Awaitable[object] | object]
@@ -94,10 +94,16 @@ class ForeachBatch:
     Args:
         function: Takes a frame and the epoch; what it returns is ignored.
         schema: The fields and polars types, where the first row does not say them all.
+
+    Raises:
+        DefinitionError: If ``schema`` is not one.
     """
 
     function: FrameFunction
     schema: Mapping[str, Any] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        Schema(self.schema)
 
     @property
     def guarantee(self) -> Guarantee:
@@ -187,11 +193,7 @@ class ForeachBatchWriter:
     def encode(self, batch: Batch) -> Encoded:
         """Return the rows as a frame, and those that do not fit into it."""
         frame, _, refused = self._schema.frame(batch)
-        try:
-            return Encoded(frame_bytes(frame), frame.height, refused)
-        except DataError as error:
-            raws = batch.to_values()
-            return Encoded(b"", 0, [Refused(row, str(error), raw) for row, raw in enumerate(raws)])
+        return Encoded(frame_bytes(frame), frame.height, refused)
 
     async def apply(self, staged: Sequence[bytes], token: Token) -> None:
         """Call the function with all rows of the epoch, if there are any.
@@ -199,7 +201,7 @@ class ForeachBatchWriter:
         Raises:
             SinkError: If the function raised; its exception is the ``__cause__``.
         """
-        frames = [frame for data in staged if data and (frame := frame_from(data)).height]
+        frames = [frame for data in staged if (frame := frame_from(data)).height]
         if frames:
             frame = pl.concat(frames, how="diagonal_relaxed")
             await self._call.each([(frame, token.epoch)], f"epoch {token.epoch}")

@@ -34,8 +34,19 @@ Make = Callable[[int, datetime, random.Random], Any]
 MakeColumns = Callable[[I64, I64, np.random.Generator], pl.DataFrame | list[Any]]
 """Makes many rows of their numbers, their event times in microseconds and a source of chance."""
 
+Clock = Callable[[], int]
+"""Tells the time of day, in microseconds since the Unix epoch."""
+
+
+def time_of_day() -> int:
+    """Return the time by the machine's clock, in microseconds since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
 BLOCK = 4096
 """How many rows of a split share a source of chance.  It is part of what the rows are: to change it changes them."""
+_TICK_SECONDS = 0.001
+"""The shortest wait: timers of event loops are no finer, and a read for each row would cost more than the row."""
 _UNPACED_START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -48,6 +59,7 @@ def generate(
     splits: int = 1,
     seed: int = 0,
     start: datetime | None = None,
+    clock: Clock = time_of_day,
 ) -> GenerateSource:
     """Return a source of made-up rows: numbers and times, or what a function makes of them.
 
@@ -66,6 +78,7 @@ def generate(
         seed: What chance starts from.
         start: The event time of row 0.  None: with a rate the time at which the pipeline is started for the first
             time, which makes it catch up after a pause; without one 2024-01-01 UTC.
+        clock: What tells the time at which the pipeline is started.
 
     Raises:
         DefinitionError: If a number is not positive, or both functions are given.
@@ -73,7 +86,7 @@ def generate(
     >>> str(generate(rate=10, rows=100))
     'generated rows, 10/s, 100 in all'
     """
-    return GenerateSource(make, columns, rate, rows, splits, seed, start)
+    return GenerateSource(make, columns, rate, rows, splits, seed, start, clock)
 
 
 @final
@@ -88,6 +101,7 @@ class GenerateSource:
     splits: int = 1
     seed: int = 0
     start: datetime | None = None
+    clock: Clock = time_of_day
 
     def __post_init__(self) -> None:
         if self.make is not None and self.columns is not None:
@@ -232,7 +246,7 @@ class _Reader:
         if source.rate is not None:
             now = asyncio.get_running_loop().time()
             if source.start is None:  # a row is due at its event time, in this run as in the first
-                self._zero = now - (time.time() - start / 1_000_000)
+                self._zero = now - (source.clock() - start) / 1_000_000
             else:  # event times say nothing about now: go on from here
                 self._zero = now - min(split.next_number for split in self._splits.values()) / source.rate
         return [SplitOpened(split.name, split.position()) for split in self._splits.values()]
@@ -286,9 +300,10 @@ class _Reader:
 
     def _until_due(self, live: list[_Split]) -> float:
         if not live or self._source.rate is None:
-            return 0.005  # all that is wanted is over, and the engine has yet to hear of it
+            return 5 * _TICK_SECONDS  # all that is wanted is over, and the engine has yet to hear of it
         now = asyncio.get_running_loop().time()
-        return max(0.0, self._zero + min(split.next_number for split in live) / self._source.rate - now)
+        due = self._zero + min(split.next_number for split in live) / self._source.rate
+        return max(_TICK_SECONDS, due - now)
 
     def _first_time(self, saved: Mapping[str, dict[str, int]]) -> int:
         """Return the event time of row 0."""
@@ -298,7 +313,7 @@ class _Reader:
             return timestamp(_UNPACED_START)
         for position in saved.values():
             return position["start"]
-        return time.time_ns() // 1_000
+        return self._source.clock()
 
     def _checked(self, position: Any) -> dict[str, int]:
         match position:

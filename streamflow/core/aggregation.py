@@ -33,7 +33,12 @@ class Aggregation(Generic[T, A, R]):
     States are put into checkpoints as msgpack, so keep them to tuples, lists, dicts and scalars; ``state`` names
     their type where it is something else that msgspec can decode (a Struct, a set, a typed tuple).
 
-    >>> longest = Aggregation(init=lambda: "", fold=lambda a, v: max(a, v, key=len), merge=lambda a, b: max(a, b, key=len), result=lambda a: a)
+    >>> longest = Aggregation(
+    ...     init=lambda: "",
+    ...     fold=lambda a, v: max(a, v, key=len),
+    ...     merge=lambda a, b: max(a, b, key=len),
+    ...     result=lambda a: a,
+    ... )
     >>> longest.fold("ab", "abc")
     'abc'
     """

@@ -110,7 +110,7 @@ class CodeTable:
         self._free, self._spare = np.flatnonzero(~live)[::-1], spare
         self._resize(_room(self.size))
         self._tokens[codes] = tokens
-        if self._checks is not None:
+        if self._checks is not None and checks is not None:
             self._checks[codes] = checks
         self._rebuild(len(self._tokens))
 

@@ -8,7 +8,8 @@ Which slot a key has, which rows are null and how many values a slot has had is 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, Self, final
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ F64 = npt.NDArray[np.float64]
 _LIMIT = 1 << 63
 
 
-class DenseState(Protocol):
+class DenseState(ABC):
     """The state of one aggregation for every slot of a partial.
 
     Attributes:
@@ -32,23 +33,23 @@ class DenseState(Protocol):
         least: How many values a slot must have had for its result not to be null.
     """
 
+    __slots__ = ()
+
     columns: ClassVar[tuple[str, ...]]
+    least: int
 
-    @property
-    def least(self) -> int: ...
-
+    @abstractmethod
     def grow(self, capacity: int) -> None:
         """Make room for slots below ``capacity``."""
-        ...
 
-    def admit(self, slots: I64, values: Values) -> None:
-        """Raise, and change no state, if these values cannot be folded."""
-        ...
+    def admit(self, slots: I64, values: Values) -> None:  # noqa: B027  # most take whatever comes
+        """Raise, and change no result, if these values cannot be folded."""
 
+    @abstractmethod
     def fold(self, slots: I64, values: Values) -> None:
         """Fold values, none of them null, into the slots beside them; ``admit`` has let them in."""
-        ...
 
+    @abstractmethod
     def each(self, groups: Groups, values: Values, is_value: Mask | None, counts: I64) -> Values:
         """Fold rows one by one; return the result after each.  ``admit`` has let them in.
 
@@ -58,30 +59,29 @@ class DenseState(Protocol):
             is_value: Which rows are not null; None where all are.
             counts: How many values the slot has had after each row.
         """
-        ...
 
+    @abstractmethod
     def merge(self, to: Index, other: Self, at: Index) -> None:
         """Merge the states of ``other`` at some slots into these, at as many distinct slots."""
-        ...
 
+    @abstractmethod
     def results(self, at: Index, counts: I64) -> Values:
         """Return the results at slots that have had so many values; anything where they are fewer than ``least``."""
-        ...
 
+    @abstractmethod
     def export(self, at: Index) -> list[Values]:
         """Return the state columns at some slots."""
-        ...
 
+    @abstractmethod
     def load(self, at: I64, columns: list[pl.Series], counts: I64) -> None:
         """Take state columns into slots that are neutral; ``counts`` are the numbers of values, where the state has them."""
-        ...
 
 
 @final
-class Total:
+class Total(DenseState):
     """A sum: int64, or float64 once a float has come.  Ints are guarded: they never wrap."""
 
-    columns = ("total",)
+    columns: ClassVar[tuple[str, ...]] = ("total",)
     least = 0
 
     __slots__ = ("_bound", "_what", "total")
@@ -164,16 +164,17 @@ class Total:
 
 
 @final
-class Extreme:
+class Extreme(DenseState):
     """The smallest or largest number; NaN counts only where there is nothing else."""
 
-    columns = ("value",)
+    columns: ClassVar[tuple[str, ...]] = ("value",)
     least = 1
 
     __slots__ = ("_neutral", "_ufunc", "best")
 
     def __init__(self, capacity: int, dtype: np.dtype[Any], *, is_max: bool) -> None:
         self._neutral: Any
+        self._ufunc: np.ufunc
         if dtype.kind == "f":
             self._ufunc, self._neutral = (np.fmax if is_max else np.fmin), np.nan
         else:
@@ -183,9 +184,6 @@ class Extreme:
 
     def grow(self, capacity: int) -> None:
         self.best = grown(self.best, capacity, self._neutral)
-
-    def admit(self, slots: I64, values: Values) -> None:
-        pass
 
     def fold(self, slots: I64, values: Values) -> None:
         self._ufunc.at(self.best, slots, values)
@@ -211,10 +209,10 @@ class Extreme:
 
 
 @final
-class Mean:
+class Mean(DenseState):
     """The mean, kept as the sum in floats."""
 
-    columns = ("total",)
+    columns: ClassVar[tuple[str, ...]] = ("total",)
     least = 1
 
     __slots__ = ("total",)
@@ -224,9 +222,6 @@ class Mean:
 
     def grow(self, capacity: int) -> None:
         self.total = grown(self.total, capacity)
-
-    def admit(self, slots: I64, values: Values) -> None:
-        pass
 
     def fold(self, slots: I64, values: Values) -> None:
         np.add.at(self.total, slots, values)
@@ -252,30 +247,24 @@ class Mean:
 
 
 @final
-class Spread:
+class Spread(DenseState):
     """The variance or its root: mean and squared distances from it, merged as Chan, Golub and LeVeque (1979) do.
 
     A run is folded in two passes, first the mean of each slot's rows, then their distances from it.
     """
 
-    columns = ("mean", "m2")
+    columns: ClassVar[tuple[str, ...]] = ("mean", "m2")
 
-    __slots__ = ("_ddof", "_is_root", "_parts")
+    __slots__ = ("_ddof", "_is_root", "_parts", "least")
 
     def __init__(self, capacity: int, *, ddof: int, is_root: bool) -> None:
         self._ddof, self._is_root = ddof, is_root
+        self.least = ddof + 1
         self._parts: Parts = (np.zeros(capacity), np.zeros(capacity), np.zeros(capacity))
         """Number of values, mean, sum of squared distances from the mean."""
 
-    @property
-    def least(self) -> int:
-        return self._ddof + 1
-
     def grow(self, capacity: int) -> None:
         self._parts = tuple(grown(part, capacity) for part in self._parts)
-
-    def admit(self, slots: I64, values: Values) -> None:
-        pass
 
     def fold(self, slots: I64, values: Values) -> None:
         at, places = distinct(slots, len(self._parts[0]))

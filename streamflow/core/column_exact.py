@@ -18,8 +18,7 @@ from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_run import Picked
 from streamflow.core.column_scan import Values
 from streamflow.core.column_sets import CellKind, Cells
-from streamflow.core.column_values import Form
-from streamflow.core.row_values import flatten, nest
+from streamflow.core.column_values import Form, flatten, nest
 
 F64 = npt.NDArray[np.float64]
 
@@ -113,7 +112,8 @@ def _rounded(packed: Cells, rows: I64, count: int) -> F64:
     for place, number in ((_UP, np.inf), (_DOWN, -np.inf), (_NAN, np.nan)):
         with np.errstate(invalid="ignore"):
             special[rows[packed.places == place]] += number
-    return np.where(special == 0.0, totals, special)
+    rounded: F64 = np.where(special == 0.0, totals, special)
+    return rounded
 
 
 def _stored(packed: Cells, rows: I64, count: int) -> tuple[pl.Series, pl.Series]:
@@ -126,7 +126,7 @@ def _stored(packed: Cells, rows: I64, count: int) -> tuple[pl.Series, pl.Series]
     odd = np.flatnonzero(~np.isfinite(totals))
     row, parts = np.append(row, odd), np.append(np.where(is_negative[row], -parts, parts), totals[odd])
     order = np.argsort(row, kind="stable")
-    return pl.Series(totals), nest(pl.Series(parts[order]), np.bincount(row, minlength=count))
+    return pl.Series(totals), nest(pl.Series(parts[order]), np.bincount(row, minlength=count).astype(np.int64))
 
 
 def _spread(packed: Cells, rows: I64, count: int) -> I64:

@@ -72,6 +72,11 @@ class Kept:
         return self.reads is not None and self.kind in ("count", *_COUNTED, *_EXTREMES)
 
     @property
+    def has_values_type(self) -> bool:
+        """Whether its result is one of the values, and so of their type."""
+        return self.kind in _EXTREMES
+
+    @property
     def dtype(self) -> pl.DataType:
         """The type of what it reads; Null while that is not known."""
         return pl.Null() if self.reads is None else self._inputs.dtypes[self.reads]
@@ -253,4 +258,5 @@ def _is_number(dtype: pl.DataType) -> bool:
 
 def _instance(dtype: Any) -> pl.DataType:
     """Return a type as an instance; inside of others polars may name its class."""
-    return dtype() if isinstance(dtype, type) else dtype
+    instance: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return instance

@@ -5,7 +5,7 @@ Slots
     merge array by array.  One that holds few keys of many has a table of its own from codes to slots, so that it costs what
     it holds.  A partial changes between the two as it grows.
 
-Knows what an aggregation keeps, not what it reads; ``column_fold`` does.
+Knows neither keys nor windows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from streamflow.core.code_table import CodeTable
 from streamflow.core.column_dense import DenseState, grown
 from streamflow.core.column_kinds import Keeping
 from streamflow.core.column_long import LongState
+from streamflow.core.column_run import Picked
+from streamflow.core.column_scan import Values
 
 _ALWAYS = 1024
 """Below this many codes a slot is its code."""
@@ -110,6 +112,57 @@ class ColumnPartial:
         if self.dirty is not None:
             self.dirty[slots] = True
 
+    def offers(self, picked: Picked, slots: I64) -> list[tuple[I64, Values] | None]:
+        """Return for each aggregation the slots and values that its arrays are to take, none of them null.
+
+        Raises:
+            DataError: If they cannot; nothing is changed.
+        """
+        chosen: dict[int, I64] = {}
+        offers: list[tuple[I64, Values] | None] = []
+        for kept, state in zip(self._keeping.kept, self.dense, strict=True):
+            if state is None or kept.reads is None:
+                offers.append(None)
+                continue
+            values, present = picked.array(kept.reads, kept.form), picked.present(kept.reads)
+            if kept.reads not in chosen:
+                chosen[kept.reads] = slots if present is None else slots[present]
+            offer = chosen[kept.reads], values if present is None else values[present]
+            state.admit(*offer)
+            offers.append(offer)
+        return offers
+
+    def fold(self, picked: Picked, slots: I64) -> None:
+        """Fold rows of a run into the slots beside them.
+
+        Raises:
+            DataError: If a sum of ints would leave 64 bits, or a value cannot be aggregated; nothing is changed.
+        """
+        pieces = [None if state is None else state.digest(picked) for state in self.long]
+        for state, offer in zip(self.dense, self.offers(picked, slots), strict=True):
+            if state is not None and offer is not None:
+                state.fold(*offer)
+        for long, piece in zip(self.long, pieces, strict=True):
+            if long is not None:
+                long.add(piece)
+        for place in self._keeping.counted:
+            present = picked.present(place)
+            if present is not None or self.counts[place] is not None:
+                np.add.at(self.own_counts(place), slots if present is None else slots[present], 1)
+        np.add.at(self.rows, slots, 1)
+
+    def dirty_codes(self) -> I64:
+        """Return the codes of the keys that changed since ``clean``; none where nobody keeps count."""
+        return _NO_CODES if self.dirty is None else self.codes(np.flatnonzero(self.dirty))
+
+    def clean(self) -> I64 | None:
+        """Return the slots that changed, and forget that they did; None where nobody keeps count."""
+        if self.dirty is None:
+            return None
+        dirty = np.flatnonzero(self.dirty)
+        self.dirty[dirty] = False
+        return dirty
+
     def absorb(self, other: ColumnPartial, size: int, only: I64 | None = None) -> None:
         """Merge another partial, or what it holds of some codes, into this one."""
         if not len(other.rows):
@@ -132,7 +185,7 @@ class ColumnPartial:
 
     def _merge(self, to: Index, other: ColumnPartial, at: Index) -> None:
         for mine, theirs in zip(self.dense, other.dense, strict=True):
-            if mine is not None:
+            if mine is not None and theirs is not None:
                 mine.merge(to, theirs, at)
         for place, counts in enumerate(other.counts):
             if counts is not None or self.counts[place] is not None:
@@ -165,12 +218,15 @@ class ColumnPartial:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.__init__(self._keeping, is_tracked=self.dirty is not None)  # type: ignore[misc]  # as new
+        self.__init__(self._keeping, is_tracked=self.dirty is not None)
 
     def _check(self) -> None:
         """Assert what must hold between calls."""
         assert (self.rows >= 0).all(), "a slot has fewer rows than none"
         assert self._table is None or self._table.size == len(self), "a slot is not in use"
+
+
+_NO_CODES = np.zeros(0, dtype=np.int64)
 
 
 def _power(size: int) -> int:

@@ -16,8 +16,7 @@ import polars as pl
 from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_run import Picked
 from streamflow.core.column_scan import Groups, Values, stable_order
-from streamflow.core.column_values import Form, is_fixed_width, to_array
-from streamflow.core.row_values import flatten, nest
+from streamflow.core.column_values import Form, flatten, is_fixed_width, nest, to_array
 
 _PARTS = ("time", "split", "position")
 
@@ -202,7 +201,7 @@ class Last(_OneBest):
 class ArgExtreme(_OneBest):
     """The value of the row with the largest or smallest ``by``; of equals, the earliest."""
 
-    columns = ("value", "by", *_PARTS)
+    columns: ClassVar[tuple[str, ...]] = ("value", "by", *_PARTS)
     compares = True
 
     def __init__(
@@ -216,7 +215,7 @@ class ArgExtreme(_OneBest):
 class LongExtreme(_OneBest):
     """The smallest or largest of values of no fixed width."""
 
-    columns = ("value",)
+    columns: ClassVar[tuple[str, ...]] = ("value",)
     compares = True
 
     def __init__(self, reads: int, dtype: pl.DataType, *, is_max: bool) -> None:

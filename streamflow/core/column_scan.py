@@ -157,7 +157,8 @@ class Groups:
 
     @property
     def _room(self) -> int:
-        return self._layout[0][-1].cells.stop
+        last = self._layout[0][-1]
+        return last.first + last.height * len(last.groups)
 
 
 def stable_order(numbers: I64) -> I64:

@@ -17,8 +17,7 @@ from streamflow.core import ddsketch, hyperloglog
 from streamflow.core.arrays import I64
 from streamflow.core.column_run import Picked
 from streamflow.core.column_scan import Groups, stable_order
-from streamflow.core.column_values import Form
-from streamflow.core.row_values import flatten, nest
+from streamflow.core.column_values import Form, flatten, nest
 from streamflow.errors import CheckpointError
 
 _NO_CODES = np.zeros(0, dtype=np.int64)
@@ -184,7 +183,7 @@ class ApproxDistinct(CellKind):
         sizes = columns[0].bin.size()
         if len(codes) and (sizes.min(), sizes.max()) != (width, width):
             raise CheckpointError(
-                f"approx_distinct was stored with {sizes.max()} registers, and has {width} now",
+                f"approx_distinct was stored with {int(sizes.to_numpy().max())} registers, and has {width} now",
                 remedy="keep p as it was, or start afresh with a new generation",
             )
         flat = columns[0].cast(pl.List(pl.UInt8)).explode().to_numpy().reshape(len(codes), width)

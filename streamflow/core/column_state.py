@@ -96,8 +96,8 @@ def _exported(place: int, kept: Kept, partial: ColumnPartial, at: I64) -> list[p
     state = partial.dense[place]
     assert state is not None
     values = [pl.Series(part) for part in state.export(at)]
-    if kept.value_types():
-        values = [to_series(part.to_numpy(), kept.dtype, n > 0) for part in values]
+    if kept.has_values_type:
+        values = [to_series(part, kept.dtype, n > 0) for part in state.export(at)]
     return values if "n" not in kept.columns else [pl.Series(n), *values]
 
 
@@ -112,7 +112,7 @@ def _counts(keeping: Keeping, given: list[dict[str, pl.Series]], size: int) -> t
             if kept.reads is not None:
                 counts[kept.reads] = n
     for kept, columns in zip(keeping.kept, given, strict=True):
-        if kept.reads in keeping.counted and kept.reads not in counts:
+        if kept.needs_counts and kept.reads is not None and kept.reads not in counts:
             counts[kept.reads] = columns["value"].is_not_null().cast(pl.Int64).to_numpy()
     return rows, counts
 

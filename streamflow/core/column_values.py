@@ -1,4 +1,4 @@
-"""Polars values as numpy arrays and back, for states of fixed width.
+"""Polars values as numpy arrays and back, and lists of them.
 
 A **form** says as what an aggregation wants its values: as they are stored (``RAW``), as int64 or float64 (``NUMBER``), or as float64
 (``FLOAT``).  Values that are null may be anything in the array: whoever asks knows where they are.
@@ -7,11 +7,12 @@ A **form** says as what an aggregation wants its values: as they are stored (``R
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamflow.core.arrays import Mask
+from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_scan import Values
 
 
@@ -48,17 +49,32 @@ def to_array(series: pl.Series, form: Form) -> Values:
     return (cast.fill_null(0) if cast.null_count() else cast).to_numpy()
 
 
-def to_series(values: Values, dtype: pl.DataType, is_value: Mask | None = None) -> pl.Series:
-    """Return what ``to_array`` made this of, null where ``is_value`` says so."""
+def to_series(values: Values, dtype: pl.DataType | None = None, is_value: Mask | None = None) -> pl.Series:
+    """Return what ``to_array`` made this of: values of ``dtype``, null where ``is_value`` says so."""
     series = pl.Series(values)
-    if series.dtype != dtype:
-        series = pl.repeat(None, len(values), dtype=dtype, eager=True) if dtype == pl.Null else series.cast(dtype)
-    if is_value is None or is_value.all():
-        return series
-    return series.set(pl.Series(~is_value), None)
+    if is_value is not None and not is_value.all():
+        series = series.set(pl.Series(~is_value), None)
+    return series if dtype is None or series.dtype == dtype else series.cast(dtype)
 
 
-def np_dtype(dtype: pl.DataType, form: Form) -> np.dtype[np.generic]:
+def np_dtype(dtype: pl.DataType, form: Form) -> np.dtype[Any]:
     """Return numpy's type of the array."""
-    empty = pl.Series(dtype=form.dtype(dtype)).to_numpy()
-    return empty.dtype
+    found: np.dtype[Any] = pl.Series(dtype=form.dtype(dtype)).to_numpy().dtype
+    return found
+
+
+def nest(items: pl.Series, lengths: I64) -> pl.Series:
+    """Return a column of lists: the first ``lengths[0]`` items, then the next ``lengths[1]`` …"""
+    row = pl.Series("row", np.repeat(np.arange(len(lengths)), lengths))
+    lists = pl.DataFrame([row, items.alias("items")]).group_by("row", maintain_order=True).agg("items").get_column("items")
+    is_filled = lengths > 0
+    if is_filled.all():
+        return lists
+    places = pl.Series(np.cumsum(is_filled) - 1).set(pl.Series(~is_filled), None)
+    return lists.gather(places).fill_null(pl.lit([], dtype=lists.dtype))
+
+
+def flatten(lists: pl.Series) -> tuple[pl.Series, I64]:
+    """Return all items of a column of lists, one after another, and the length of each list; a null has none."""
+    lengths = lists.list.len().fill_null(0).cast(pl.Int64)
+    return lists.filter(lengths > 0).explode(), lengths.to_numpy()

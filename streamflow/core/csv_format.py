@@ -17,7 +17,7 @@ import polars as pl
 
 from streamflow.core.batch import Layout
 from streamflow.core.connector import Decoded, Lines, Records, Refused
-from streamflow.core.formats import Piece, decode_each, pieces, reason_of
+from streamflow.core.formats import Piece, decode_each, pieces, reason_of, split_text
 from streamflow.core.record_type import FrameBuilder, RecordType
 from streamflow.errors import DataError, DefinitionError
 
@@ -184,13 +184,6 @@ class Csv:
 
     def __str__(self) -> str:
         return f"csv {self.delimiter.join(self.names)}"
-
-
-def split_text(text: str) -> list[str]:
-    r"""Return the lines of a text without ``\n`` or ``\r\n``; it ends with a newline."""
-    lines = text.split("\n")
-    lines.pop()
-    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
 
 
 def _require_names(names: tuple[str, ...], fields: Sequence[mi.Field]) -> None:

@@ -72,6 +72,13 @@ def split_lines(blob: bytes) -> list[bytes]:
     return lines
 
 
+def split_text(text: str) -> list[str]:
+    r"""Return the lines of a text without ``\n`` or ``\r\n``; it ends with a newline."""
+    lines = text.split("\n")
+    lines.pop()
+    return [line.removesuffix("\r") for line in lines] if "\r" in text else lines
+
+
 def decode_each(raws: Iterable[bytes], decode: Callable[[bytes], T], first: int, refused: list[Refused]) -> list[T]:
     """Return the rows that can be decoded, and add those that cannot to ``refused``.
 
@@ -130,15 +137,20 @@ class Text:
     """
 
     def decode(self, data: Lines | Records, layout: Layout) -> Decoded:
-        """Return the rows, and those that are not UTF-8; about 50 ns a row."""
+        """Return the rows, and those that are not UTF-8; about 70 ns a row."""
         values: list[str] = []
         refused: list[Refused] = []
-        decode = _message if isinstance(data, Records) else _line
         first = 0
         for piece in pieces(data):
-            rows = piece.rows()
-            values += decode_each(rows, decode, first, refused)
-            first += len(rows)
+            try:
+                rows = split_text(piece.blob.decode()) if piece.raws is None else [raw.decode() for raw in piece.raws]
+            except UnicodeDecodeError:
+                raws = piece.rows()
+                values += decode_each(raws, _line if piece.raws is None else bytes.decode, first, refused)
+                first += len(raws)
+            else:
+                values += rows
+                first += len(rows)
         if layout is Layout.ROWS:
             return Decoded(values, refused)
         return Decoded(pl.DataFrame([pl.Series("text", values, dtype=pl.String)]), refused)
@@ -149,10 +161,6 @@ class Text:
 
     def __str__(self) -> str:
         return "text"
-
-
-def _message(raw: bytes) -> str:
-    return raw.decode()
 
 
 def _line(raw: bytes) -> str:

@@ -96,7 +96,7 @@ def hash_floats(values: F64) -> U64:
 
 def hash_texts(values: Sequence[str]) -> U64:
     """Return the hash of each text, as ``hash_values`` does."""
-    return _hash_bytes([value.encode() for value in values], _TEXT)
+    return _hash_bytes([value.encode("utf-8", "surrogatepass") for value in values], _TEXT)
 
 
 def ranks(hashes: U64, p: int) -> tuple[I64, U8]:

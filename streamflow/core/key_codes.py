@@ -67,10 +67,10 @@ class KeyCodes:
         columns = self._fitted([_column(frame, name) for name in self.names])
         return self._codes.encode(columns)
 
-    def load(self, columns: Sequence[pl.Series]) -> I64:
+    def load(self, columns: Sequence[pl.Series], rows: int) -> I64:
         """Return the codes of keys that stood in a checkpoint: encode, but for types, on which the next batch has the last word."""
         if not columns:
-            return np.zeros(0, dtype=np.int64)
+            return np.zeros(rows, dtype=np.int64)
         self._is_loaded = not self._columns or self._is_loaded
         fitted = self._fitted(columns, is_loading=True)
         return self._codes.encode(fitted)
@@ -95,7 +95,7 @@ class KeyCodes:
 
     def _fit(self, place: int, series: pl.Series, *, is_loading: bool) -> pl.Series:
         known = self._columns[place].dtype
-        if series.dtype == known:
+        if series.dtype == known or (isinstance(known, pl.Categorical) and isinstance(series.dtype, pl.Categorical)):
             return series
         if series.dtype == pl.Null:
             return series.cast(known)
@@ -199,9 +199,9 @@ class _Numbers:
         return codes
 
     def columns(self, codes: I64) -> list[pl.Series]:
-        values = _values(self.table.tokens(codes), self.dtype)
+        numbers = _numbers(self.table.tokens(codes), self.dtype)
         is_null = codes == self.table.spare
-        return [values.set(pl.Series(is_null), None) if is_null.any() else values]
+        return [(numbers.set(pl.Series(is_null), None) if is_null.any() else numbers).cast(self.dtype)]
 
     def keep(self, live: Mask) -> None:
         self.table.keep(live)
@@ -326,7 +326,7 @@ def _column_of(dtype: pl.DataType, name: str) -> _Column:
             f"key column {name!r} must hold numbers, texts, bytes, bools, dates or times, got {dtype}",
             remedy="group by the fields of a struct, each a column",
         )
-    if dtype in (pl.String, pl.Binary, pl.Categorical, pl.Enum, pl.Decimal, pl.Int128, pl.UInt128):
+    if isinstance(dtype, pl.String | pl.Binary | pl.Categorical | pl.Enum | pl.Decimal | pl.Int128 | pl.UInt128):
         return _Texts(dtype)
     return _Numbers(dtype)
 
@@ -361,15 +361,9 @@ def _tokens(series: pl.Series) -> I64:
     return series.cast(pl.Int64).to_numpy()
 
 
-def _values(tokens: I64, dtype: pl.DataType) -> pl.Series:
-    """Return the values that ``_tokens`` made these of."""
-    if dtype == pl.Null:
-        return pl.Series(np.zeros(len(tokens), dtype=np.int64)).clear(len(tokens))
-    if dtype == pl.UInt64:
-        return pl.Series(tokens.view(np.uint64))
-    if dtype.is_float():
-        return pl.Series(tokens.view(np.float64)).cast(dtype)
-    return pl.Series(tokens).cast(dtype)
+def _numbers(tokens: I64, dtype: pl.DataType) -> pl.Series:
+    """Return the numbers that ``_tokens`` made these of; a cast makes values of them."""
+    return pl.Series(tokens.view(np.uint64) if dtype == pl.UInt64 else tokens.view(np.float64) if dtype.is_float() else tokens)
 
 
 def _texts(series: pl.Series) -> pl.Series:

@@ -109,7 +109,15 @@ def _hash_column(column: pl.Series) -> U64:
         tag = _TAGS["float"]
         hashed = (column.fill_null(0.0).cast(pl.Float64).to_numpy() + 0.0).view(np.uint64)
     else:
-        tag = _TAGS["bool" if dtype == pl.Boolean else "datetime" if dtype == pl.Datetime else "date" if dtype == pl.Date else "int"]
+        tag = _TAGS[
+            "bool"
+            if dtype == pl.Boolean
+            else "datetime"
+            if dtype == pl.Datetime
+            else "date"
+            if dtype == pl.Date
+            else "int"
+        ]
         hashed = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().view(np.uint64)
     result: U64 = np.where(missing, np.uint64(_TAGS["null"]), _mix(hashed ^ np.uint64(tag * _P & _MASK)))
     return result

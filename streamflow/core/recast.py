@@ -25,12 +25,11 @@ def recast(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
         return values
     try:
         cast = values.cast(dtype, strict=True)
-        is_same = cast.cast(values.dtype, strict=True).equals(values, null_equal=True)
+        if cast.cast(values.dtype, strict=True).equals(values, null_equal=True):
+            return cast
     except pl.exceptions.PolarsError:
-        is_same = False
-    if not is_same:
-        raise DataError(
-            f"{what} holds {values.dtype} that are not {dtype}",
-            remedy="keep the type that it had when the checkpoint was written, or start afresh with a new generation",
-        )
-    return cast
+        pass  # the same message as for a value that would change
+    raise DataError(
+        f"{what} holds {values.dtype} that are not {dtype}",
+        remedy="keep the type that it had when the checkpoint was written, or start afresh with a new generation",
+    )

@@ -77,9 +77,7 @@ class Accumulator(ABC, Generic[S]):
             seen.append(peek(state))
         return seen
 
-    def try_fold(
-        self, states: States[S], keys: Sequence[Any], values: Sequence[Any]
-    ) -> list[tuple[int, Exception]]:
+    def try_fold(self, states: States[S], keys: Sequence[Any], values: Sequence[Any]) -> list[tuple[int, Exception]]:
         """Fold a run of rows; return the places on which a function of the user's raised, which are left out."""
         self.fold(states, keys, values, is_clean=False)
         return []
@@ -458,7 +456,6 @@ def totals(values: list[Any]) -> pl.Series:
     """Return totals as a column: Int64 where all are ints, else Float64."""
     is_whole = float not in set(map(type, values))
     return pl.Series(values if is_whole else list(map(float, values)), dtype=pl.Int64 if is_whole else pl.Float64)
-
 
 
 NUMBERS: Mapping[str, Callable[[Aggregate[Any, Any]], Accumulator[Any]]] = {

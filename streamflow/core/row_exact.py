@@ -112,7 +112,7 @@ def _quotient(units: int) -> float:
     try:
         return units / _ONE
     except OverflowError:
-        return math.copysign(math.inf, units)
+        return math.inf if units > 0 else -math.inf
 
 
 def _parts(total: Total) -> list[float]:

@@ -171,6 +171,7 @@ class RowFolding:
         """Return a partial that merges a key of the window's slices when ``each`` first asks for it."""
         partial = self.new()
         partial.cover = cover
+        partial.dirty = None  # what is derived is never stored
         return partial
 
     def release(self, partial: RowPartial) -> None:
@@ -302,9 +303,7 @@ class RowFolding:
                 each.absorb(states, {key: others[key] for key in mine})
         return merged
 
-    def _materialise(
-        self, partial: RowPartial, keys: Iterable[Any], cover: Callable[[], Sequence[RowPartial]]
-    ) -> None:
+    def _materialise(self, partial: RowPartial, keys: Iterable[Any], cover: Callable[[], Sequence[RowPartial]]) -> None:
         """Merge the keys that a lazy window has not got."""
         missing = dict.fromkeys(key for key in keys if key not in partial.states[0])
         if not missing:

@@ -130,7 +130,7 @@ class _ApproxDistinct(Accumulator[Sparse | bytearray]):
             if state is None:
                 states[key] = {register: rank}
             elif type(state) is bytearray:
-                state[register] = rank if rank > state[register] else state[register]  # max() takes twice as long
+                state[register] = rank if rank > state[register] else state[register]  # noqa: FURB136  # max() takes twice as long
             elif rank > state.get(register, 0):
                 state[register] = rank
                 if len(state) > few:

@@ -137,7 +137,8 @@ class KeyType:
 
     def read(self, reading: Reading, keys: list[Any]) -> list[Any]:
         """Return the keys as the panes keep them; refuse the rows where one has another type."""
-        if self._check is not None:
+        # msgspec takes a list for a tuple.
+        if self._check is not None and not (self._is_tuple and set(map(type, keys)) != {tuple}):
             with suppress(msgspec.ValidationError):
                 msgspec.convert(keys, self._check)
                 return keys

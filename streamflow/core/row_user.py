@@ -38,9 +38,7 @@ class _Users(Accumulator[Any]):
     def step(self, state: Any, value: Any) -> Any:
         return self._aggregation.fold(state, value)
 
-    def try_fold(
-        self, states: States[Any], keys: Sequence[Any], values: Sequence[Any]
-    ) -> list[tuple[int, Exception]]:
+    def try_fold(self, states: States[Any], keys: Sequence[Any], values: Sequence[Any]) -> list[tuple[int, Exception]]:
         get, fold, init = states.get, self._aggregation.fold, self._aggregation.init
         failed: list[tuple[int, Exception]] = []
         rows = zip(range(len(keys)), keys, values, strict=True)

@@ -112,7 +112,7 @@ class ValueColumn:
         self._learn(values)
         is_float = self._kind == "number" and float in set(map(type, values))
         fits = [value is None or self._fits(value, is_float=is_float) for value in values]
-        packed = [None if fit else encode_value(value) for fit, value in zip(fits, values, strict=True)]
+        packed = [None if fit else _packed(value) for fit, value in zip(fits, values, strict=True)]
         fitting = [value if fit else None for fit, value in zip(fits, values, strict=True)]
         return column(fitting, self._kind), pl.Series(packed, dtype=pl.Binary)
 
@@ -131,11 +131,20 @@ class ValueColumn:
             self._kind = next((kind for kind in map(kind_of, values) if kind is not None), None)
 
     def _fits(self, value: Any, *, is_float: bool) -> bool:
-        if kind_of(value) != self._kind:
+        if self._kind is None or kind_of(value) != self._kind:
             return False
         if type(value) is int:
             return LEAST_INT <= value <= MOST_INT and (not is_float or int(float(value)) == value)
         return True
+
+
+def _packed(value: Any) -> bytes:
+    try:
+        return encode_value(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"a value cannot be put into a checkpoint: {error}") from error
 
 
 def nest(items: pl.Series, lengths: Sequence[int]) -> pl.Series:

@@ -14,7 +14,6 @@ from streamflow.core.arrays import I64, Index, Mask
 from streamflow.core.batch import Batch, Layout
 from streamflow.core.stamps import Stamps
 
-
 V = TypeVar("V")
 
 

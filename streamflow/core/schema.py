@@ -22,7 +22,7 @@ from streamflow.core.columns import Columns
 from streamflow.core.connector import Refused
 from streamflow.core.records import SCALARS, Table, plain, read_table
 from streamflow.core.wire import UNFIT, holds_objects, reason_of
-from streamflow.errors import DataError
+from streamflow.errors import DataError, DefinitionError
 
 _DTYPES: Mapping[type, pl.DataType] = {
     type(None): pl.Null(),
@@ -35,6 +35,8 @@ _DTYPES: Mapping[type, pl.DataType] = {
     time: pl.Time(),
     timedelta: pl.Duration("us"),
 }
+MOST_DIGITS = 38
+"""Of a decimal in Arrow."""
 _FLAT: Mapping[type[pl.DataType], frozenset[type]] = {
     pl.Boolean: frozenset({bool}),
     pl.String: frozenset({str}),
@@ -58,10 +60,23 @@ class Schema:
 
     Args:
         declared: The fields and their types; what is declared is not learned.
+
+    Raises:
+        DefinitionError: If one of them is not a type of polars that can be stored.
     """
 
     def __init__(self, declared: Mapping[str, Any] | None = None) -> None:
-        self._types: dict[str, pl.DataType] | None = None if declared is None else dict(pl.Schema(declared))
+        self._types: dict[str, pl.DataType] | None = None
+        if declared is None:
+            return
+        try:
+            types = pl.Schema(declared)
+            if any(map(holds_objects, types.values())):
+                raise TypeError("pl.Object cannot be stored")
+            self._types = dict(pl.DataFrame(schema=types).schema)  # classes of types become types, at every depth
+        except (TypeError, ValueError) as error:
+            reason = f"schema must name fields and their polars types, got {declared!r}: {error}"
+            raise DefinitionError(reason) from error
 
     @property
     def types(self) -> Mapping[str, pl.DataType] | None:
@@ -84,7 +99,7 @@ class Schema:
         return schema == self._types
 
     def _from_records(self, table: Table) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
-        if self._types is None and (first := next(filter(None, table.records), None)) is not None:
+        if self._types is None and (first := next(filter(_names_columns, table.records), None)) is not None:
             self._types = dict.fromkeys(first, pl.Null())
         bad: dict[int, str] = {i: why for i, r in enumerate(table.records) if (why := self._strange(r)) is not None}
         known = [{} if i in bad else r for i, r in enumerate(table.records)] if bad else table.records
@@ -110,9 +125,7 @@ class Schema:
         assert self._types is not None
         if not {type(v) for v in values} <= SCALARS:
             values = [_noting(bad, i, name, plain, v) for i, v in enumerate(values)]
-        if has_null(self._types[name]):
-            self._types[name] = learn(self._types[name], values)
-        dtype = self._types[name]
+        dtype = self._types[name] = _learn(self._types[name], name, values, bad)
         allowed = _FLAT.get(dtype.base_type())
         if allowed is None or not {type(v) for v in values} <= allowed | {type(None)}:
             values = [_noting(bad, i, name, _fitting(dtype), v) for i, v in enumerate(values)]
@@ -124,6 +137,27 @@ class Schema:
 
 
 _UNSTORED = (*UNFIT, pl.exceptions.PolarsError)
+
+
+def _names_columns(record: Mapping[str, Any]) -> bool:
+    """Whether columns can be named like the fields: there are some, and none has a lone surrogate."""
+    try:
+        return bool("".join(record).encode() or record)
+    except UnicodeError:
+        return False
+
+
+def _learn(dtype: pl.DataType, name: str, values: list[Any], bad: dict[int, str]) -> pl.DataType:
+    """Return the type after the values that teach it, one by one; what contradicts it is taken out, and noted."""
+    for i, value in enumerate(values):
+        if not has_null(dtype):
+            break
+        try:
+            dtype = _unified(dtype, dtype_of(value))
+        except UNFIT as error:
+            bad.setdefault(i, f"field {name!r}: {reason_of(error)}")
+            values[i] = None
+    return dtype
 
 
 def _noting(bad: dict[int, str], row: int, name: str, check: Any, value: Any) -> Any:
@@ -175,25 +209,11 @@ def has_null(dtype: pl.DataType) -> bool:
     return False
 
 
-def learn(dtype: pl.DataType, values: Sequence[Any]) -> pl.DataType:
-    """Return the type after the values that teach it, in order; a value that contradicts it teaches nothing."""
-    for value in values:
-        if value is None:
-            continue
-        try:
-            dtype = _unified(dtype, dtype_of(value))
-        except UNFIT:
-            continue
-        if not has_null(dtype):
-            break
-    return dtype
-
-
 def dtype_of(value: Any) -> pl.DataType:
     """Return the type of one plain value.
 
     Raises:
-        DataError: If it has none: a list of different things, a foreign type.
+        DataError: If it has none: a list of different things, an empty record, a foreign type.
 
     >>> dtype_of([1, None])
     List(Int64)
@@ -201,14 +221,14 @@ def dtype_of(value: Any) -> pl.DataType:
     match value:
         case datetime():
             return pl.Datetime("us", None if value.tzinfo is None else "UTC")
-        case Decimal() if value.is_finite():
-            return pl.Decimal(38, max(0, -int(value.as_tuple().exponent)))
+        case Decimal() if value.is_finite() and -int(value.as_tuple().exponent) <= MOST_DIGITS:
+            return pl.Decimal(MOST_DIGITS, max(0, -int(value.as_tuple().exponent)))
         case list():
             inner: pl.DataType = pl.Null()
             for item in value:
                 inner = _unified(inner, dtype_of(item))
             return pl.List(inner)
-        case dict():
+        case dict() if value and _names_columns(value):
             return pl.Struct({name: dtype_of(item) for name, item in value.items()})
     if type(value) not in _DTYPES:
         raise DataError(f"expected a value that a column can hold, got {type(value).__name__} {_short(value)}")

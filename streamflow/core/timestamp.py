@@ -49,9 +49,7 @@ def duration(value: Duration, what: str = "duration", *, minimum: int | None = 0
     elif isinstance(value, str) and (parts := _DURATION.findall(value)) and not _DURATION.sub("", value):
         micros = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
     else:
-        raise DefinitionError(
-            f"{what} must be a timedelta or a text such as '200ms', '10s', '5m', '1h', got {value!r}"
-        )
+        raise DefinitionError(f"{what} must be a timedelta or a text such as '200ms', '10s', '5m', '1h', got {value!r}")
     if minimum is not None and micros < minimum:
         least = "more than zero" if minimum == 1 else "zero or more" if minimum == 0 else f"{minimum} us or more"
         raise DefinitionError(f"{what} must be {least}, got {value!r}")

@@ -187,7 +187,9 @@ def require_window(value: object) -> Window:
     """
     if isinstance(value, Sliding | Session | Global):
         return value
-    raise DefinitionError(f"expected a window such as tumbling('10s'), sliding('5m', every='10s') or session('5m'), got {value!r}")
+    raise DefinitionError(
+        f"expected a window such as tumbling('10s'), sliding('5m', every='10s') or session('5m'), got {value!r}"
+    )
 
 
 def floor_end(window: Sliced, first: I64, judge: I64, lateness: int) -> I64:

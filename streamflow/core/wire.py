@@ -199,16 +199,14 @@ def frame_bytes(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def holds_objects(dtype: pl.DataType) -> bool:
+def holds_objects(dtype: Any) -> bool:
     """Return whether a column of this type holds Python objects, at any depth."""
-    inner: Any
     match dtype:
         case pl.List() | pl.Array():
-            inner = dtype.inner
-            return holds_objects(inner)
+            return holds_objects(dtype.inner)
         case pl.Struct():
             return any(map(holds_objects, dtype.to_schema().values()))
-    return isinstance(dtype, pl.Object)
+    return bool(dtype == pl.Object)
 
 
 def frame_from(data: bytes) -> pl.DataFrame:

@@ -74,4 +74,3 @@ def maker(kind: type | None) -> Callable[[pl.DataFrame], list[Any]]:
         return msgspec.convert(frame.to_dicts(), list[kind], strict=False, from_attributes=False)  # type: ignore[valid-type]  # a type given at run time
 
     return make
-

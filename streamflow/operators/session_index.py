@@ -209,4 +209,3 @@ def _last(moved: dict[int, int], id: int) -> int:
     while id in moved:
         id = moved[id]
     return id
-

@@ -126,7 +126,9 @@ class SessionAggregation(Generic[P]):
         panes = self._folding.export(self._panes) if full else self._folding.changed(self._panes)
         gone, self._gone = self._gone, []
         if gone and not full:
-            removed = pl.DataFrame({"key_0": gone, DELETED: [True] * len(gone)}, schema={"key_0": pl.Int64, DELETED: pl.Boolean})
+            removed = pl.DataFrame(
+                {"key_0": gone, DELETED: [True] * len(gone)}, schema={"key_0": pl.Int64, DELETED: pl.Boolean}
+            )
             panes = pl.concat([panes, removed], how="diagonal_relaxed")
         parts = (
             StatePart("panes", panes, ("key_0",)),
@@ -174,7 +176,9 @@ class SessionAggregation(Generic[P]):
         if not count or not self._emission.has_late:
             return []
         gone = batch.take(dropped)
-        return [(LATE, gone.as_late(bounds[dropped] - gone.times, [((t, t + self._gap),) for t in gone.times.tolist()]))]
+        return [
+            (LATE, gone.as_late(bounds[dropped] - gone.times, [((t, t + self._gap),) for t in gone.times.tolist()]))
+        ]
 
     def _fold(self, batch: Batch, run: Run, used: I64, placement: Placement) -> list[Output]:
         """Fold the rows, merging sessions between those where they merge; return answers where every row has one."""
@@ -214,8 +218,17 @@ class SessionAggregation(Generic[P]):
         if not placement.replaced or not self._emission.is_upsert:
             return []
         by_bounds = {(c, *s.emitted): s for c, s in self._index.all() if s.emitted is not None}
-        old = [(code, by_bounds[code, start, end]) for code, start, end in placement.replaced if (code, start, end) in by_bounds]
-        return [(MAIN, _of_kind(batch, DELETE)) for _, batch in self._results([(c, s._replace(start=s.emitted[0], end=s.emitted[1])) for c, s in old if s.emitted], wm)]
+        old = [
+            (code, by_bounds[code, start, end])
+            for code, start, end in placement.replaced
+            if (code, start, end) in by_bounds
+        ]
+        return [
+            (MAIN, _of_kind(batch, DELETE))
+            for _, batch in self._results(
+                [(c, s._replace(start=s.emitted[0], end=s.emitted[1])) for c, s in old if s.emitted], wm
+            )
+        ]
 
     def _refresh(self, placement: Placement, used: I64, wm: int) -> list[Output]:
         """Return the sessions that changed, as the mode of emission says."""

@@ -125,7 +125,11 @@ class FlatMap(Stateless):
             lists[r.row] = ()
         counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
         values = [value for values in lists for value in values]
-        keys = None if rows.keys is None else [k for k, n in zip(rows.keys, counts.tolist(), strict=True) for _ in range(n)]
+        keys = (
+            None
+            if rows.keys is None
+            else [k for k, n in zip(rows.keys, counts.tolist(), strict=True) for _ in range(n)]
+        )
         out = self._refusal.settle(refused, batch, self.ledger)
         self.ledger.rows_in += len(rows)
         self.ledger.used += len(rows) - len(refused)
@@ -293,7 +297,12 @@ def _settle(step: Stateless, refusal: Refusal, before: Rows, after: Rows, refuse
     return [*out, (MAIN, after)] if len(after) else out
 
 
-def _keep(step: Stateless, batch: Batch, mask: np.ndarray[Any, np.dtype[np.bool_]], bad: np.ndarray[Any, np.dtype[np.bool_]] | None) -> list[Output]:
+def _keep(
+    step: Stateless,
+    batch: Batch,
+    mask: np.ndarray[Any, np.dtype[np.bool_]],
+    bad: np.ndarray[Any, np.dtype[np.bool_]] | None,
+) -> list[Output]:
     """Return the rows that match; on an upsert edge those that do not as deletes of their keys."""
     wanted = mask if bad is None else mask & ~bad
     used = int(np.count_nonzero(wanted))
@@ -327,4 +336,3 @@ def _rows(batch: Batch) -> Rows:
 def _frame(batch: Batch) -> pl.DataFrame:
     assert isinstance(batch, Columns), "the planner gives this step columns"
     return batch.frame
-

@@ -103,9 +103,7 @@ class WindowedAggregation(Generic[P]):
         if not len(batch):
             return []
         bounds = self._judges(batch)
-        verdict = judge(
-            self._window, batch.times, bounds, lateness=self._emission.lateness, base=self._slices.base
-        )
+        verdict = judge(self._window, batch.times, bounds, lateness=self._emission.lateness, base=self._slices.base)
         self.ledger.late += verdict.late
         run, refused = self._folding.read(batch)
         out = self._refusal.settle(refused, batch, self.ledger)

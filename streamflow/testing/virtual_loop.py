@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from datetime import datetime
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, TypeVarTuple, final
 
 import anyio
 import anyio.to_thread
@@ -28,6 +28,7 @@ from streamflow.errors import StreamflowError
 from streamflow.testing.clock import VirtualClock
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PATIENCE_SECONDS = 10.0
 """How long, really, a loop without timers and without threads at work waits for somebody else to wake it.
@@ -88,9 +89,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return (self.clock.now() - self._began) / 1_000_000
 
-    def run_in_executor(self, executor: Executor | None, func: Any, *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Run a function in a thread; virtual time stands still until it has returned."""
-        future: asyncio.Future[Any] = super().run_in_executor(executor, func, *args)
+        future = super().run_in_executor(executor, func, *args)
         self._jobs += 1
         future.add_done_callback(self._job_done)
         return future
@@ -139,7 +142,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(PATIENCE_SECONDS)
         if not ready:
             raise StreamflowError(
-                f"virtual time stands still for ever: no task is ready, no timer is set, and these wait: {self._loop.describe()}",
+                "virtual time stands still for ever: no task is ready, no timer is set, and these wait:"
+                f" {self._loop.describe()}",
                 remedy="something they wait for never happens; set a time-out with asyncio.timeout() to see where",
             )
         return ready

@@ -19,7 +19,8 @@ from streamflow.errors import CheckpointError
 Files = Mapping[str, bytes]
 
 EPOCHS = range(2, 10)
-FULL = 5  # the state is whole at 1 and 5, and the sink has what came up to 7
+FULL = 5  # the state is whole at 1 and at 5
+KNOWN = 3  # the sink was known to have this epoch, so that 4 stays for its output; it has 7 by now
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ async def written() -> tuple[Files, dict[int, Any]]:
         full = epoch == FULL
         data = EpochData(state(epoch, full=full), {"s": {"0": epoch}}, {"out": [[b"%d" % epoch]]}, full=full)
         await worker.commit(data)
-        if epoch == 7:
+        if epoch == KNOWN:
             worker.applied("out", worker.token(epoch))
         found = await checkpoints(store).recover()
         assert found is not None
@@ -102,7 +103,7 @@ async def test_what_is_read_is_the_newest_checkpoint_or_an_error() -> None:
         assert said(found) == says[9], damage
         read += 1
     assert refused > 150
-    assert read > 50
+    assert read > 30
 
 
 async def test_what_is_passed_over_is_never_newer_than_what_a_sink_has() -> None:
@@ -171,9 +172,10 @@ async def test_three_damaged_ones_at_the_end_are_not_passed_over() -> None:
 
 async def test_output_in_a_manifest_that_is_damaged_in_the_middle_is_not_skipped() -> None:
     files, _ = await written()
-    worker = checkpoints(over({**files, "manifest-000000000003": b"torn"}))
+    worker = checkpoints(over({**files, "manifest-000000000004": b"torn"}))
     found = await worker.recover()
     assert found is not None  # the state is whole from 5 on
     await worker.begin(EpochData())
-    with pytest.raises(CheckpointError, match=r"sink 'out' .* do not fit"):
-        await worker.due("out", Token(1, 2))
+    with pytest.raises(CheckpointError, match="it has not got epoch 4, which is damaged or missing"):
+        await worker.due("out", Token(1, KNOWN))
+    assert [token.epoch for token in await worker.due("out", Token(1, 4))] == [5, 6, 7, 8, 9]

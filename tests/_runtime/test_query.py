@@ -146,9 +146,17 @@ async def test_the_sources_generator_is_closed_in_its_own_task() -> None:
 
 
 async def test_embedded_neither_signals_nor_gc_are_touched() -> None:
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}, gc.get_threshold(), gc.get_freeze_count()
+    before = (
+        {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)},
+        gc.get_threshold(),
+        gc.get_freeze_count(),
+    )
     async with counting(sf.MemorySink()).start() as query:
-        during = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}, gc.get_threshold(), gc.get_freeze_count()
+        during = (
+            {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)},
+            gc.get_threshold(),
+            gc.get_freeze_count(),
+        )
         await query.wait()
     assert during == before
 
@@ -160,7 +168,11 @@ async def test_run_inside_a_running_loop_names_start() -> None:
 
 
 def test_run_restores_signals_and_gc() -> None:
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}, gc.get_threshold(), gc.get_freeze_count()
+    before = (
+        {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)},
+        gc.get_threshold(),
+        gc.get_freeze_count(),
+    )
     counting(sf.MemorySink()).run()
     after = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}, gc.get_threshold(), gc.get_freeze_count()
     assert after == before

@@ -38,7 +38,9 @@ def test_the_error_is_within_three_sigma(p: int, n: int) -> None:
     assert abs(errors.mean()) < max(3 * sigma / np.sqrt(9), 1 / n)
 
 
-@pytest.mark.parametrize("make", [lambda i: f"user-{i}", lambda i: str(i).encode(), lambda i: i * 4096, lambda i: i / 7])
+@pytest.mark.parametrize(
+    "make", [lambda i: f"user-{i}", lambda i: str(i).encode(), lambda i: i * 4096, lambda i: i / 7]
+)
 def test_every_type_is_spread_evenly(make: Any) -> None:
     assert count(sketch(pl.Series([make(i) for i in range(20_000)]))) == pytest.approx(20_000, rel=3 * 1.04 / 64)
 

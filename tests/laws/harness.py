@@ -25,7 +25,9 @@ from streamflow.core.columns import Columns
 from streamflow.core.connector import Chunk
 from streamflow.core.stamps import DELETE
 
-_spec = importlib.util.spec_from_file_location("reference_model", Path(__file__).parent.parent / "reference" / "model.py")
+_spec = importlib.util.spec_from_file_location(
+    "reference_model", Path(__file__).parent.parent / "reference" / "model.py"
+)
 assert _spec is not None
 assert _spec.loader is not None
 model = importlib.util.module_from_spec(_spec)
@@ -68,7 +70,9 @@ def rows_plan(case: Case, aggregation: Any = None) -> Plan:
     if case.has_filter:
         rows = rows.filter(lambda r: r.value > 0)
     keyed = rows.key_by(lambda r: r.key)
-    windows = keyed.window(public_window(case.window), emit=case.emit, allowed_lateness=us(case.lateness), late=case.late)
+    windows = keyed.window(
+        public_window(case.window), emit=case.emit, allowed_lateness=us(case.lateness), late=case.late
+    )
     results = windows.aggregate(aggregation or agg.collect(lambda r: f"{r.split}{r.position}"), name="window")
     results.to(sf.MemorySink(), name="out")
     results.late().to(sf.MemorySink(), name="late")
@@ -191,7 +195,13 @@ def _changes(batch: Batch) -> Iterator[tuple[str, str, int, int, tuple[str, ...]
     kinds = batch.stamps.kind.tolist() if batch.stamps.kind is not None else [0] * len(batch)
     for kind, (key, start, end, value) in zip(kinds, _results(batch), strict=True):
         sign = "-" if kind == DELETE else "+"
-        yield sign, key, start, end, tuple(sorted(value)) if isinstance(value, list) and sign == "+" else (() if sign == "-" else value)
+        yield (
+            sign,
+            key,
+            start,
+            end,
+            tuple(sorted(value)) if isinstance(value, list) and sign == "+" else (() if sign == "-" else value),
+        )
 
 
 def _results(batch: Batch) -> Iterator[tuple[str, int, int, Any]]:

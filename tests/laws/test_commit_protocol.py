@@ -27,14 +27,14 @@ from tests.reference import protocol
 
 STARTS = 2  # times each worker may start
 
-Files = tuple[tuple[str, bytes], ...]
-Stand = tuple[Any, ...]  # what a Tip is known by: the checksums of its chain, and its numbers
+Files = int  # which content of the store: an index, since it is compared millions of times
+Stand = int  # which place on the number line, likewise
 
 
 class Worker(NamedTuple):
     at: str = "off"
     starts: int = 0
-    stand: Stand = ()
+    stand: Stand = -1
     position: int = 0
     buffer: tuple[int, ...] = ()
     todo: tuple[tuple[Token, tuple[int, ...]], ...] = ()  # committed and not applied by this worker yet
@@ -43,7 +43,7 @@ class Worker(NamedTuple):
 
 
 class State(NamedTuple):
-    files: Files = ()
+    files: Files = 0
     has: Reach = NOTHING
     rows: tuple[int, ...] = ()
     workers: tuple[Worker, Worker] = (Worker(), Worker())
@@ -54,7 +54,9 @@ class Search:
 
     def __init__(self, rows: int, mutant: str = "") -> None:
         self.rows, self.mutant = rows, mutant
-        self.tips: dict[Stand, Tip] = {}
+        self.contents: list[tuple[tuple[str, bytes], ...]] = [()]
+        self.tips: list[Tip] = []
+        self.numbers: dict[Any, int] = {(): 0}
         self.outcomes: dict[Any, Any] = {}
 
     def run(self) -> tuple[int, list[str] | None]:
@@ -78,8 +80,9 @@ class Search:
             if worker.at == "contradicted":
                 return "a worker found a contradiction"
             is_through = worker.at == "run" and worker.position == self.rows and not worker.buffer and not worker.todo
-            is_last = is_through and largest(name for name, _ in state.files) == self.tips[worker.stand].largest
-            if is_last and len(state.rows) < self.rows:
+            if not is_through or len(state.rows) == self.rows:
+                continue
+            if largest(name for name, _ in self.contents[state.files]) == self.tips[worker.stand].largest:
                 return f"a worker is through with its input and the sink holds only {state.rows}"
         return None
 
@@ -141,12 +144,12 @@ class Search:
     def at_clean(self, state: State, w: Worker, who: str) -> Iterator[tuple[str, State, Worker]]:
         if not w.gone:
             tip = self.tips[w.stand]
-            names = [name for name, _ in state.files]
+            names = [name for name, _ in self.contents[state.files]]
             kept = tuple(link for link in tip.chain if chain.manifest_name(link.number) in names)
             yield "has cleaned up", state, w._replace(at="run", stand=self.known(replace(tip, chain=kept)))
         else:
-            files = tuple(file for file in state.files if file[0] != w.gone[0])
-            yield f"removes {w.gone[0]}", state._replace(files=files), w._replace(gone=w.gone[1:])
+            left = tuple(file for file in self.contents[state.files] if file[0] != w.gone[0])
+            yield f"removes {w.gone[0]}", state._replace(files=self.stored(left)), w._replace(gone=w.gone[1:])
 
     def at_run(self, state: State, w: Worker, who: str) -> Iterator[tuple[str, State, Worker]]:
         if w.todo:  # one transaction that checks the token; the sink may lag
@@ -206,9 +209,17 @@ class Search:
         return Token(link.manifest.generation, link.number), rows
 
     def known(self, tip: Tip) -> Stand:
-        stand = (*(link.checksum for link in tip.chain), tip.largest, tip.generation, tip.fence)
-        self.tips[stand] = tip
-        return stand
+        facts = ("tip", *(link.checksum for link in tip.chain), tip.largest, tip.generation, tip.fence)
+        if facts not in self.numbers:
+            self.numbers[facts] = len(self.tips)
+            self.tips.append(tip)
+        return self.numbers[facts]
+
+    def stored(self, content: tuple[tuple[str, bytes], ...]) -> Files:
+        if content not in self.numbers:
+            self.numbers[content] = len(self.contents)
+            self.contents.append(content)
+        return self.numbers[content]
 
     def once(
         self,
@@ -220,19 +231,21 @@ class Search:
         with_files: bool = False,
     ) -> Any:
         """Return what a step returns, remembered; None where it was fenced."""
-        key = (name, files, w.stand if w else None)
+        key = (name, files, w.stand if w else -1)
         if key not in self.outcomes:
             store = MemoryStore()
-            store._files = dict(files)
+            store._files = dict(self.contents[files])
             commits = Commits(store, Identity("p", ["out"]))
             try:
                 made = step(commits, self.tips[w.stand] if w else Tip())
             except FencedError:
                 made = None
-            for link in [self.tips[made].chain[-1]] if with_files and made else []:
+            if with_files and made is not None:
+                link = self.tips[made].chain[-1]
                 pieces = commits.read_staged(link, "out", 0) if link.manifest.staged else []
                 self.outcomes[link.checksum] = tuple(b"".join(pieces))
-            self.outcomes[key] = (made, tuple(sorted(store._files.items()))) if with_files and made else made
+                made = made, self.stored(tuple(sorted(store._files.items())))
+            self.outcomes[key] = made
         return self.outcomes[key]
 
 

@@ -76,7 +76,9 @@ def _through_bytes(state: dict[str, Snapshot]) -> dict[str, Snapshot]:
     return dict(decode_state(written, "a test"))
 
 
-def run_with_crashes(case: Case, layouts: Sequence[str], items: Sequence[Any], schedule: Sequence[tuple[int, str]]) -> Ran:
+def run_with_crashes(
+    case: Case, layouts: Sequence[str], items: Sequence[Any], schedule: Sequence[tuple[int, str]]
+) -> Ran:
     worker = Worker(case, layouts)
     for rows, what in schedule:
         worker.take(items[worker.at : worker.at + rows])

@@ -7,6 +7,7 @@ the sink until the schedule lets them go on; Hypothesis makes the schedules.
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from streamflow._runtime.checkpoint import Checkpoints
 from streamflow._runtime.commit import Commits, Identity
 from streamflow._runtime.content import EpochData
+from streamflow._runtime.failpoint import arm
 from streamflow._runtime.store import LocalStore, MemoryStore, Pieces, Store
 from streamflow.core.chain import reach
 from streamflow.core.connector import Token
@@ -187,6 +189,41 @@ def test_in_a_directory_each_row_arrives_once(schedule: list[tuple[int, bool]]) 
         store = LocalStore(Path(directory))
         assert play(store, schedule) == (list(range(ROWS)), "")
         store.close()
+
+
+def nothing() -> None:
+    """The only worker there is waits for nobody."""
+
+
+def cut(hit: int, seed: int) -> tuple[list[int], str]:
+    """Return what the sink holds when the power fails while the ``hit``-th file is made, and what failed after that.
+
+    Of what was made or removed since the last sync a part has reached the disk, whatever came first.
+    """
+    store, table, chance = MemoryStore(), Table(), random.Random(seed)
+    arm(f"store.memory.made=raise:OSError(5)@{hit}")
+    try:
+        asyncio.run(live(Checkpoints(store, Identity("p", ["table"])), table, nothing, 1))
+    except OSError:
+        loose = sorted(set(store._files) ^ set(store._durable))
+        store.crash(keep=[name for name in loose if chance.random() < 0.5])
+    finally:
+        arm("")
+    try:
+        asyncio.run(live(Checkpoints(store, Identity("p", ["table"])), table, nothing, 1))
+    except (CheckpointError, AssertionError) as error:
+        return table.rows, repr(error)
+    return table.rows, ""
+
+
+def test_after_a_power_cut_each_row_arrives_once() -> None:
+    outcomes = {(hit, seed): cut(hit, seed) for hit in range(1, ROWS + 3) for seed in range(6)}
+    assert {at: outcome for at, outcome in outcomes.items() if outcome != (list(range(ROWS)), "")} == {}
+
+
+def test_a_power_cut_does_harm_where_nothing_is_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryStore, "sync", lambda self: None)
+    assert any(cut(hit, seed)[1] for hit in range(3, ROWS) for seed in range(4))
 
 
 def overwrite(store: MemoryStore, name: str, content: Pieces) -> bool:

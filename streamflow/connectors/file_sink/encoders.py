@@ -126,15 +126,12 @@ class Frames:
     def encode(self, batch: Batch) -> Encoded:
         """Return the rows as an Arrow stream; a row that does not fit the columns is refused."""
         frame, _, refused = self._schema.frame(batch)
-        try:
-            return Encoded(frame_bytes(frame), frame.height, refused)
-        except DataError as error:
-            return Encoded(b"", 0, [Refused(row, str(error), raw) for row, raw in enumerate(batch.to_values())])
+        return Encoded(frame_bytes(frame), frame.height, refused)
 
     def pieces(self, staged: Sequence[bytes], *, at_start: bool) -> list[bytes]:
         """Return one file of all rows; none where there are no rows."""
         del at_start
-        frames = [frame for data in staged if data and (frame := frame_from(data)).height]
+        frames = [frame for data in staged if (frame := frame_from(data)).height]
         if not frames:
             return []
         frame, buffer = pl.concat(frames, how="diagonal_relaxed"), io.BytesIO()

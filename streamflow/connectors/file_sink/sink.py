@@ -24,6 +24,7 @@ from streamflow.connectors.file_sink.encoders import CsvLines, Encoder, Frames, 
 from streamflow.connectors.file_sink.storage import LineFile, PartDirectory, Storage
 from streamflow.core.batch import Batch
 from streamflow.core.connector import Encoded, Guarantee, Token
+from streamflow.core.schema import Schema
 from streamflow.core.tokens import is_new
 from streamflow.errors import DefinitionError, SinkError
 
@@ -39,7 +40,8 @@ class FileSink:
 
     ``jsonl`` and ``csv``: one file, which grows.  Beside it ``<path>.token`` says how many bytes are committed;
     ``committed_lines(path)`` reads those.  ``parquet`` and ``ipc``: a directory, one file for each epoch that has rows;
-    ``committed_parts(path)`` names those that are committed, and you may move them.
+    ``committed_parts(path)`` names those that are committed, and you may move them.  The token file is among them, so a
+    tool that reads all of them is given ``<path>/*.parquet``.
 
     Without a checkpoint there are no tokens: rows are appended as they come, and the next run refuses the file.
 
@@ -53,7 +55,7 @@ class FileSink:
         schema: The fields and polars types; ``csv`` looks at the names only, ``jsonl`` takes none.
 
     Raises:
-        DefinitionError: If ``format`` is none of these, or ``jsonl`` is given a schema.
+        DefinitionError: If ``format`` is none of these, ``schema`` is not one, or ``jsonl`` is given one.
     """
 
     path: str | os.PathLike[str]
@@ -66,6 +68,7 @@ class FileSink:
             raise DefinitionError(f"format must be one of {', '.join(get_args(FileFormat))}, got {self.format!r}")
         if self.format == "jsonl" and self.schema is not None:
             raise DefinitionError("jsonl has no columns: leave out schema=, or choose another format")
+        Schema(self.schema)
         if not str(self.path):
             raise DefinitionError("path must name a file or a directory, got ''")
 

@@ -24,6 +24,7 @@ from streamflow.errors import DataError, SourceError
 BLOCK_BYTES = 1 << 20
 """How much of a file of lines is read at once: about 0.3 ms from the page cache, and a few ms of decoding."""
 _FIRST_BLOCK_ROWS = 1 << 16
+_MOST_BLOCK_ROWS = 1 << 20
 _BLOCK_FRAME_BYTES = 32 << 20
 """How much of a file of columns is read at once, by what its first block weighs: each read costs some 10 ms."""
 
@@ -258,7 +259,7 @@ class _FrameFile:
         if frame.is_empty():
             raise self._opener.error(self._path, f"has become shorter: it had {self._total} rows", _CHANGED)
         weight = max(1, int(frame.estimated_size()) // frame.height)
-        self._block_rows = min(max(1024, _BLOCK_FRAME_BYTES // weight), 1 << 20)
+        self._block_rows = min(max(1024, _BLOCK_FRAME_BYTES // weight), _MOST_BLOCK_ROWS)
         return frame
 
 

@@ -1,7 +1,7 @@
-"""A worker that is killed where it is told to, as often as it is told to, and what it leaves: for ``test_kill``.
+"""A worker that is killed where it is told to, as often as it is told to, and what it leaves: for ``test_commit_killed``.
 
-Reads from standard input, a line each, a directory and the failpoints of its lives (JSON); forks one process a life, and
-one more that is not killed; writes what became of them.  Forking saves the imports: a life takes a few milliseconds.
+Reads from standard input, a line each, a directory and the failpoints of its lives (JSON); forks one process a life,
+and one more that is not killed; writes what became of them.  Forking saves the imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streamflow.core.chain import reach
 from streamflow.core.connector import Token
 from streamflow.core.state import Snapshot, StatePart
 
-ROWS = 9
+ROWS = 5
 
 
 class File:
@@ -96,13 +96,22 @@ def fork(directory: Path, failpoints: str) -> int:
 
 def main() -> None:
     """Play every case of standard input."""
-    commit.INLINE = 1_000  # so that full snapshots are files of their own
+    commit.INLINE = 500  # so that full snapshots are files of their own
     for line in sys.stdin:
         case: dict[str, Any] = json.loads(line)
         directory = Path(case["directory"])
         ends = [fork(directory, failpoints) for failpoints in [*case["lives"], ""]]
         sink = File(directory / "sink")
-        print(json.dumps({"ends": ends, "rows": sink.rows, "files": sorted(os.listdir(directory / "state"))}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "ends": ends,
+                    "rows": sink.rows,
+                    "files": sorted(path.name for path in (directory / "state").iterdir()),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

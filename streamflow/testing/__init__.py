@@ -1,0 +1,1 @@
+"""What tests of streamflow pipelines are made of, ours and yours."""
