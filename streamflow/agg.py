@@ -1,12 +1,12 @@
 """``agg``: what a window can come to, for both faces.
 
 For a ``Stream``, each function takes a function of the row: ``agg.sum(lambda order: order.amount)``.  For a ``Table``,
-each starts from a column: ``agg.col("amount").sum()``, or from a row-wise expression: ``agg.expr(pl.col("a") * 2).max()``.
-Both build the same ``Aggregate``.
+each starts from a column, ``agg.col("amount").sum()``, or a row-wise expression, ``agg.expr(pl.col("a") * 2).max()``.
+Both build the same ``Aggregate``.  The names are those of polars and SQL, so import the module, not the functions.
 
-Nulls are as in polars: None is ignored, by all but ``first``, ``last`` and ``collect``; the sum of nothing is 0 and the mean,
-minimum or maximum of nothing is None.  NaN is a number to ``sum``, ``mean`` and ``variance``, and is passed over by what
-compares: ``min`` and ``max`` give it only where there is nothing else.
+Nulls are as in polars: None is ignored, by all but ``first``, ``last`` and ``collect``; the sum of nothing is 0, and the
+mean, minimum or maximum of nothing is None.  NaN is a number to ``sum``, ``mean`` and ``variance``, and is passed over
+by what compares: ``min`` and ``max`` give it only where there is nothing else.
 
 Knows no layout: ``core.row_fold`` and ``core.column_fold`` keep what is asked for here.
 """
@@ -64,24 +64,24 @@ def count(reads: Callable[[T], object] | None = None) -> Aggregate[T, int]:
     return Aggregate("count", _function(reads, "count"))
 
 
-def sum(reads: Callable[[T], N | None], *, exact: bool = False) -> Aggregate[T, N]:  # noqa: A001  # as polars and SQL name it
+def sum(reads: Callable[[T], N | None], *, exact: bool = False) -> Aggregate[T, N]:
     """Add up what ``reads`` gives: an int where all are ints, a float where any is one; 0 where all are None.
 
     A row that would bring a sum of ints beyond 64 bits is refused: a sum never wraps.
 
     Args:
         reads: The number of a row.  A bool is not a number.
-        exact: Sum floats without rounding until the end, so that no order of rows changes a bit; about 3 times the cost.
+        exact: Round a sum of floats only at the end, so that no order of rows changes a bit; at several times the cost.
     """
     return _sum(_function(reads, "sum", needed=True), exact=exact)
 
 
-def min(reads: Callable[[T], C]) -> Aggregate[T, C]:  # noqa: A001  # as polars and SQL name it
+def min(reads: Callable[[T], C]) -> Aggregate[T, C]:
     """Take the smallest of what ``reads`` gives: numbers, texts, bytes, bools, dates or times, all of one type."""
     return Aggregate("min", _function(reads, "min", needed=True))
 
 
-def max(reads: Callable[[T], C]) -> Aggregate[T, C]:  # noqa: A001  # as polars and SQL name it
+def max(reads: Callable[[T], C]) -> Aggregate[T, C]:
     """Take the largest of what ``reads`` gives: numbers, texts, bytes, bools, dates or times, all of one type."""
     return Aggregate("max", _function(reads, "max", needed=True))
 
@@ -92,7 +92,7 @@ def mean(reads: Callable[[T], float | Missing]) -> Aggregate[T, float | Missing]
 
 
 def variance(reads: Callable[[T], float | None], *, ddof: int = 1) -> Aggregate[T, float | None]:
-    """Take the variance of what ``reads`` gives, divided by ``n - ddof``; None where there are ``ddof`` values or fewer."""
+    """Take the variance of what ``reads`` gives, with the divisor ``n - ddof``; None of ``ddof`` values or fewer."""
     return _spread("variance", _function(reads, "variance", needed=True), ddof)
 
 
@@ -134,7 +134,12 @@ def distinct(reads: Callable[[T], Hashable]) -> Aggregate[T, int]:
 
 
 def approx_distinct(reads: Callable[[T], Comparable | None], *, p: int = 12) -> Aggregate[T, int]:
-    """Count the distinct values that ``reads`` gives, roughly: a standard error of ``1.04 / sqrt(2**p)`` in ``2**p`` bytes a key."""
+    """Count the distinct values that ``reads`` gives, roughly.
+
+    Args:
+        reads: The value of a row: a number, text, bytes, bool, date or time; ints and floats that are equal count once.
+        p: The standard error is ``1.04 / sqrt(2**p)``, 1.6 % for 12; a key takes up to ``2**p`` bytes.
+    """
     return _approx_distinct(_function(reads, "approx_distinct", needed=True), p)
 
 
@@ -234,7 +239,7 @@ def expr(expression: pl.Expr) -> Column:
 
 @final
 class Column:
-    """A column of a ``Table``, or an expression over its rows, to be aggregated; each method is the function of its name."""
+    """A column of a ``Table``, or an expression over its rows, to be aggregated."""
 
     __slots__ = ("_reads",)
 

@@ -408,8 +408,10 @@ class WindowedStream(Generic[K, T]):
 
     def count(self, *, name: str | None = None) -> Results[K, int, T]:
         """Return how many rows each window has."""
-        return self.aggregate(Aggregate[T, int]("count"), name=name)
+        rows: Aggregate[T, int] = Aggregate("count")
+        return self.aggregate(rows, name=name)
 
     def collect(self, function: Callable[[T], R] | None = None, *, name: str | None = None) -> Results[K, list[R], T]:
         """Return the rows of each window, or ``function`` of them, in event-time order; state holds them all."""
-        return self.aggregate(Aggregate[T, list[R]]("collect", function), name=name)
+        values: Aggregate[T, list[R]] = Aggregate("collect", function)
+        return self.aggregate(values, name=name)

@@ -1,8 +1,9 @@
 """``serve()``: a pipeline as a process that something else supervises: systemd, Kubernetes, a shell.
 
-SIGTERM and SIGINT suspend it: sources stop, what is in flight is finished and committed, and the process can end with 0.
-Whoever sends SIGTERM sends SIGKILL some time later, so suspending has a budget; past it the process says where it
-hangs and ends with 1, and the next one goes on from the last checkpoint.  A second signal ends it at once, with 130.
+SIGTERM and SIGINT suspend it: sources stop, what is in flight is finished and committed, and the process can end
+with 0.  Whoever sends SIGTERM sends SIGKILL some time later, so suspending has a budget; past it the process says
+where it hangs and ends with 1, and the next one goes on from the last checkpoint.  A second signal ends it at once,
+with 130.
 
 SIGUSR1 writes where every task and thread stands to standard error, and changes nothing.
 

@@ -85,22 +85,21 @@ class Ingest:
         chunk by chunk.
         """
         held: list[Batch] = []
+        dead: list[Output] = []
         for chunk in chunks:
             self.open(chunk.split, chunk.resume, now)
             self.merge.active(chunk.split)
             if held and (not self.merge.is_plain or sum(map(len, held)) + len(chunk) > _COALESCE):
-                yield [(MAIN, _joined(held))]
-                held = []
-            batch, dead = self._batch(chunk, now)
-            if dead:
-                yield dead
-            if batch is not None:
-                held.append(batch)
-            if held and not self.merge.is_plain:
-                yield [(MAIN, _joined(held))]
-                held = []
-        if held:
-            yield [(MAIN, _joined(held))]
+                yield [*dead, *_joined(held)]
+                held, dead = [], []
+            batch, refused = self._batch(chunk, now)
+            dead += refused
+            held += [] if batch is None else [batch]
+            if not self.merge.is_plain:
+                yield [*dead, *_joined(held)]
+                held, dead = [], []
+        if held or dead:  # never apart: what the rows of a chunk say of the watermark is forwarded behind all of them
+            yield [*dead, *_joined(held)]
 
     def idle(self, split: str) -> int:
         """The split has nothing to say: leave it out; return the merged watermark."""
@@ -243,8 +242,8 @@ class Ingest:
         return times, [Refused(int(places[r.row]), r.reason, values[r.row], r.cause) for r in refused]
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
-    return type(batches[0]).concat(batches)
+def _joined(batches: Sequence[Batch]) -> list[Output]:
+    return [(MAIN, type(batches[0]).concat(batches))] if batches else []
 
 
 _COALESCE = 131_072

@@ -92,9 +92,11 @@ class Checkpoints:
     def __init__(self, store: Store, identity: Identity) -> None:
         self._commits = Commits(store, identity)
         self._lock = anyio.Lock()
+        self._thread: anyio.CapacityLimiter | None = None  # of its own: the host's threads may all be busy
         self._tip: Tip | None = None
         self._has: dict[str, Reach] = {}
         self._positions: dict[str, dict[str, Any]] = {}
+        self._meta: Mapping[str, Any] = {}
         self._aborted: list[EpochData] = []
         self._last_staged: Staged = {}
         self._restored: Content | None = None
@@ -224,7 +226,11 @@ class Checkpoints:
         return await self._run(lambda: self._commit(data), writes=True)
 
     def applied(self, sink: str, token: Token) -> None:
-        """Note that a sink has stored this token; what all sinks have is cleaned up after a later commit."""
+        """Note that a sink has stored this token; what all sinks have is cleaned up after a later commit.
+
+        It is durable with the next epoch.  So a worker that stops in peace commits an empty one behind its last output:
+        sinks that keep no token are then not given that output again, and the pipeline may go on without a sink.
+        """
         tip = self._known_tip()
         if reach(token)[:2] > (tip.generation, self.last):
             raise InternalError(f"sink {sink!r} has applied epoch {token.epoch}, the last one committed is {self.last}")
@@ -272,7 +278,8 @@ class Checkpoints:
         else:
             return None
         require_ours(manifest, self._commits.identity.pipeline)
-        self._positions = {source: dict(splits) for source, splits in content.positions.items()}
+        self._positions = merged({}, content.positions)
+        self._meta = content.meta or {}
         return _recovered(manifest, content, warning)
 
     def _newest(
@@ -311,6 +318,8 @@ class Checkpoints:
         if self._restored is not None:
             positions = merged(self._restored.positions, content.positions)
             content = replace(content, changes=self._restored.changes, positions=positions, full=True)
+        elif data.full:
+            self._meta = {}
         if not is_new and tip.chain:
             self._require_sinks(tip.chain[-1].manifest)
         return self._write(tip.taken_over(generation=generation), "start", content)
@@ -337,10 +346,11 @@ class Checkpoints:
     def _write(self, tip: Tip, kind: Literal["start", "epoch"], content: Content) -> int:
         positions = merged({} if content.full else self._positions, content.positions)
         written = positions if content.full else changed(self._positions, positions)
+        meta = self._meta if content.meta is None else content.meta
         has = dict(self._has)
-        draft = self._commits.draft(tip, kind, replace(content, positions=written), has)
+        draft = self._commits.draft(tip, kind, replace(content, positions=written, meta=meta), has)
         tip = self._commits.create(tip, draft)
-        self._tip, self._positions = tip, positions
+        self._tip, self._positions, self._meta = tip, positions, meta
         names = self._commits.confirm(tip)
         if kind == "epoch":
             self._tip = self._commits.clean_up(tip, names, has)
@@ -373,7 +383,8 @@ class Checkpoints:
         async with self._lock:
             if self._end is not None and not even_after_error:
                 raise self._end
-            return await _finish(lambda: self._guarded(act, writes=writes))
+            self._thread = self._thread or anyio.CapacityLimiter(1)
+            return await _finish(lambda: self._guarded(act, writes=writes), self._thread)
 
     def _guarded(self, act: Callable[[], T], *, writes: bool) -> T:
         try:
@@ -396,10 +407,10 @@ def _ended(error: Exception) -> CheckpointError:
     )
 
 
-async def _finish(act: Callable[[], T]) -> T:
+async def _finish(act: Callable[[], T], thread: anyio.CapacityLimiter) -> T:
     """Return what a call returns that runs in a thread; a cancellation waits until it has ended."""
     with anyio.CancelScope(shield=True):
-        task = asyncio.ensure_future(anyio.to_thread.run_sync(act))
+        task = asyncio.ensure_future(anyio.to_thread.run_sync(act, limiter=thread))
         cancelled: asyncio.CancelledError | None = None
         while not task.done():
             try:
@@ -418,7 +429,7 @@ def _recovered(manifest: Manifest, content: Content, warning: str | None) -> Rec
         generation=manifest.generation,
         snapshots=compacted(content.changes),
         positions=content.positions,
-        meta=content.meta,
+        meta=content.meta or {},
         plan=manifest.plan,
         finished=content.finished,
         warning=warning,

@@ -194,7 +194,7 @@ class Commits:
             created=datetime.fromtimestamp(self.identity.now(), UTC).isoformat(timespec="milliseconds"),
             plan=dict(self.identity.plan),
             positions={source: dict(splits) for source, splits in content.positions.items()},
-            meta=dict(content.meta),
+            meta=dict(content.meta or {}),
             finished=content.finished,
             segment=entry,
             staged=sizes(content.staged),

@@ -28,7 +28,7 @@ class EpochData:
         snapshots: By step id, what changed of its state; the whole state of every step where ``full``.
         positions: By source and split, where to go on; what did not change may be left out, except where ``full``.
         staged: By sink, the output in chunks (usually one), each of pieces as the sink encoded them.
-        meta: What else the engine keeps, whole each time: watermarks, statuses, the ledger.
+        meta: What else the engine keeps, whole: watermarks, statuses, the ledger; None: as before.
         full: Whether snapshots and positions are whole.
         finished: Whether the input is over.
     """
@@ -36,7 +36,7 @@ class EpochData:
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
     positions: Positions = field(default_factory=dict)
     staged: Staged = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] | None = None
     full: bool = False
     finished: bool = False
 
@@ -50,7 +50,7 @@ class Content:
         changes: What changed of the state, or all of it.
         positions: By source and split, those that changed, or all.
         staged: Output for the sinks.
-        meta: What else the engine keeps.
+        meta: What else the engine keeps; None: as before.
         full: Whether state and positions are whole.
         finished: Whether the input is over.
     """
@@ -58,7 +58,7 @@ class Content:
     changes: Changes = ()
     positions: Positions = field(default_factory=dict)
     staged: Staged = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] | None = None
     full: bool = False
     finished: bool = False
 
@@ -77,7 +77,7 @@ def gather(epochs: Sequence[EpochData]) -> Content:
         tuple(change for epoch in epochs[whole:] for change in epoch.snapshots.items()),
         positions,
         staged,
-        last.meta,
+        next((epoch.meta for epoch in reversed(epochs) if epoch.meta is not None), None),
         full=any(epoch.full for epoch in epochs),
         finished=last.finished,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -10,6 +11,25 @@ from streamflow import __version__
 from streamflow.cli.logs import LEVELS, configure
 
 _TARGET = click.argument("target", metavar="TARGET")
+
+
+class RunOptions(TypedDict):
+    """What ``run`` is told."""
+
+    checkpoint: str | None
+    trigger: str | None
+    new_generation: bool
+    log_level: str
+    log_format: str
+
+
+class DemoOptions(TypedDict):
+    """What ``demo`` is told."""
+
+    is_all: bool
+    state: Path
+    rate: float
+    rows: int | None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,15 +63,8 @@ def streamflow() -> None:
     envvar="STREAMFLOW_LOG_FORMAT",
     help="auto: a live footer on a terminal, else lines of text.",
 )
-def run(
-    target: str,
-    checkpoint: str | None,
-    trigger: str | None,
-    new_generation: bool,  # noqa: FBT001  # click passes it by name
-    log_level: str,
-    log_format: str,
-) -> None:
-    """Run a pipeline until its input ends or it is stopped.
+def run(target: str, **options: Unpack[RunOptions]) -> None:
+    r"""Run a pipeline until its input ends or it is stopped.
 
     Ctrl-C and SIGTERM suspend it: what is in flight is finished and committed, and the next run goes on from there.  A
     second one ends it at once.  SIGUSR1 prints where every task stands.
@@ -62,19 +75,19 @@ def run(
     from streamflow.cli.running import failures, overridden, run_watched
     from streamflow.cli.target import load
 
-    is_json = log_format == "json"
-    configure(log_level, as_json=is_json)
-    with failures(as_json=is_json, is_debug=log_level == "debug"):
+    is_json = options["log_format"] == "json"
+    configure(options["log_level"], as_json=is_json)
+    with failures(as_json=is_json, is_debug=options["log_level"] == "debug"):
         pipeline = load(target)
-        pipeline.settings = overridden(pipeline.settings, trigger, checkpoint)
-        run_watched(pipeline, new_generation=new_generation, as_lines=log_format != "auto")
+        pipeline.settings = overridden(pipeline.settings, options["trigger"], options["checkpoint"])
+        run_watched(pipeline, new_generation=options["new_generation"], as_lines=options["log_format"] != "auto")
 
 
 @streamflow.command()
 @_TARGET
 @click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
 def explain(target: str, format_: str) -> None:
-    """Print the plan of a pipeline: layouts, edges, what determines each step's output, state and guarantees.
+    r"""Print the plan of a pipeline: layouts, edges, what determines each step's output, state and guarantees.
 
     \b
     Example:  streamflow explain fraud.py --format mermaid
@@ -82,17 +95,18 @@ def explain(target: str, format_: str) -> None:
     from streamflow.cli.export import as_json, as_mermaid
     from streamflow.cli.running import failures
     from streamflow.cli.target import load
+    from streamflow.pipeline import Pipeline
 
     with failures():
         pipeline = load(target)
-        printed = {"text": lambda: pipeline.explain(), "mermaid": lambda: as_mermaid(pipeline)}
-        click.echo(printed.get(format_, lambda: as_json(pipeline))())
+        forms = {"text": Pipeline.explain, "mermaid": as_mermaid, "json": as_json}
+        click.echo(forms[format_](pipeline))
 
 
 @streamflow.command()
 @_TARGET
 def check(target: str) -> None:
-    """Check that a pipeline is well defined, without running it; exit with 3 if it is not.
+    r"""Check that a pipeline is well defined, without running it; exit with 3 if it is not.
 
     \b
     Example:  streamflow check fraud.py
@@ -107,26 +121,26 @@ def check(target: str) -> None:
         plan = pipeline.plan
         pipeline.settings.check(plan)
         Graph(plan)
-        parts = [(plan.sources, "source"), (plan.steps, "step"), (plan.sinks, "sink")]
-        click.echo(f"{plan.name} can run: {', '.join(plural(len(nodes), word) for nodes, word in parts)}")
+        numbers = {"source": len(plan.sources), "step": len(plan.steps), "sink": len(plan.sinks)}
+        click.echo(f"{plan.name} can run: {', '.join(plural(number, word) for word, number in numbers.items())}")
 
 
 @streamflow.command()
 @click.argument("name", required=False, type=click.Choice(["fraud", "adsb"]), default="fraud")
 @click.option("--all", "is_all", is_flag=True, help="Run both to their end, interrupt one, check what came out.")
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Where state is kept (./state/NAME).")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Rows a second; fraud 2,000, adsb 2,000.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("state", "fraud"),
+    show_default=True,
+    help="Where fraud keeps its checkpoints and alerts.",
+)
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=2000, show_default=True, help="Rows a second."
+)
 @click.option("--rows", type=click.IntRange(min=1), help="End after so many transactions (fraud).")
-@click.option("--kill-after", type=click.IntRange(min=1), help="Kill the process after so many rows (kill -9).")
-def demo(
-    name: str,
-    is_all: bool,  # noqa: FBT001  # click passes it by name
-    state: Path | None,
-    rate: float | None,
-    rows: int | None,
-    kill_after: int | None,
-) -> None:
-    """Run a demo: fraud (card transactions, made up) or adsb (positions of real aircraft).
+def demo(name: str, **options: Unpack[DemoOptions]) -> None:
+    r"""Run a demo: fraud (card transactions, made up) or adsb (positions of real aircraft).
 
     Nothing has to be installed or started.  fraud runs until it is stopped, and goes on where it stopped; adsb ends
     with its file and compares what it computed with a plain polars query.
@@ -139,9 +153,9 @@ def demo(
 
     configure("info", as_json=False)
     with failures():
-        if is_all:
+        if options["is_all"]:
             demos.run_all()
         elif name == "fraud":
-            demos.run_fraud(state or Path("state/fraud"), rate=rate, rows=rows, kill_after=kill_after)
+            demos.run_fraud(options["state"], rate=options["rate"], rows=options["rows"])
         else:
-            demos.run_adsb(rate=rate)
+            demos.run_adsb(rate=options["rate"])

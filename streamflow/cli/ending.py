@@ -69,10 +69,14 @@ def losses(progress: Progress) -> Text:
 
 
 def lag(progress: Progress) -> float | None:
-    """Return how many seconds the watermark is behind the clock; None before there is one, or at the end of time."""
+    """Return how many seconds the watermark is behind the clock; None beyond a day: of old rows it says nothing."""
     marks = [source.watermark for source in progress.sources.values() if source.watermark is not None]
     known = [mark for mark in marks if EARLIEST <= mark <= LATEST]
-    return time.time() - min(known) / 1_000_000 if known else None
+    behind = time.time() - min(known, default=0) / 1_000_000
+    return behind if behind < _DAY else None
+
+
+_DAY = 86_400.0
 
 
 def _row(name: str, parts: list[str]) -> Text:

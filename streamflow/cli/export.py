@@ -12,7 +12,7 @@ from streamflow.pipeline import Pipeline
 
 
 def as_mermaid(pipeline: Pipeline) -> str:
-    """Return a flowchart: sources and sinks rounded, steps that remember as cylinders; edges that refresh are dotted."""
+    """Return a flowchart: sources and sinks rounded, steps that remember as cylinders, edges that refresh dotted."""
     plan = pipeline.plan
     numbers = {name: f"n{i}" for i, name in enumerate(plan.nodes)}
     lines = ["flowchart LR"]

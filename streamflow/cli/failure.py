@@ -10,7 +10,14 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamflow.errors import CheckpointError, DefinitionError, FencedError, InternalError, StoreFullError, StreamflowError
+from streamflow.errors import (
+    CheckpointError,
+    DefinitionError,
+    FencedError,
+    InternalError,
+    StoreFullError,
+    StreamflowError,
+)
 
 PIPELINE_FAILED = 1
 CHECK_FAILED = 3

@@ -1,13 +1,14 @@
 """Log lines: one a record, as text or as JSON.  The library only logs; here its records are given a place to go.
 
-Text is for people, ``12:00:01.123 INFO  fraud  started  trigger=continuous``; JSON is for machines, with the keys ``ts``,
-``level``, ``logger``, ``event``, ``pipeline`` and what else the record has.
+Text is for people, ``12:00:01.123 INFO  fraud  started  trigger=continuous``; JSON is for machines, with the keys
+``ts``, ``level``, ``logger``, ``event``, ``pipeline`` and what else the record has.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, final
 
@@ -77,5 +78,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{_shown(part)}" for name, part in value.items())
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
     return f'"{text}"' if " " in text or not text else text

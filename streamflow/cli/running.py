@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,8 +13,9 @@ import click
 
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import Trigger, available_now, continuous, micro_batch, once
+from streamflow.cli.ending import Ending
 from streamflow.cli.failure import SECOND_SIGNAL, describe, exit_code
-from streamflow.cli.watch import Ending, Watch, display
+from streamflow.cli.watch import Watch, display
 from streamflow.pipeline import Pipeline
 from streamflow.worker import serve
 
@@ -59,7 +60,7 @@ def parse_trigger(text: str) -> Trigger:
     Raises:
         DefinitionError: If it is neither one of the words nor a length of time.
     """
-    words = {"continuous": continuous, "available-now": available_now, "once": once}
+    words: dict[str, Callable[[], Trigger]] = {"continuous": continuous, "available-now": available_now, "once": once}
     return words[text]() if text in words else micro_batch(text)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -65,7 +64,9 @@ def _from_name(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # a module that the program wants, and not the program
-        raise click.UsageError(f"there is no module {name!r}; a file is named with its ending, as in {name}.py") from error
+        raise click.UsageError(
+            f"there is no module {name!r}; a file is named with its ending, as in {name}.py"
+        ) from error
 
 
 def _only_one(module: ModuleType, place: str) -> Pipeline:
@@ -73,7 +74,9 @@ def _only_one(module: ModuleType, place: str) -> Pipeline:
     if not found:
         raise click.UsageError(f"{place} has no Pipeline at its top; where a function makes it, say {place}:function()")
     if len(found) > 1:
-        raise click.UsageError(f"{place} has several pipelines; say {' or '.join(f'{place}:{n}' for n in found.values())}")
+        raise click.UsageError(
+            f"{place} has several pipelines; say {' or '.join(f'{place}:{n}' for n in found.values())}"
+        )
     pipeline: Pipeline = getattr(module, next(iter(found.values())))
     return pipeline
 
@@ -85,13 +88,13 @@ def _named(module: ModuleType, what: str, target: str) -> Any:
         if not isinstance(expression, ast.Call):
             return _attribute(module, expression, target)
         positional = [ast.literal_eval(argument) for argument in expression.args]
-        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in expression.keywords}
+        named = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in expression.keywords}
     except (SyntaxError, ValueError) as error:
         raise click.UsageError(
             f"expected an attribute or a call with literal arguments behind the colon, got {what!r}"
         ) from error
     factory = _attribute(module, expression.func, target)
-    if not isinstance(factory, Callable):
+    if not callable(factory):
         raise click.UsageError(f"{target}: {ast.unparse(expression.func)} is {_kind(factory)} and cannot be called")
     return factory(*positional, **named)
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol, final
 
 from streamflow._runtime.progress import Progress
@@ -65,6 +66,7 @@ class Watch:
         """How it ended, or how far it was when it failed; None if it never started."""
         self._settings = settings
         self._display = display
+        self._first: Progress | None = None
 
     def __call__(self, query: Query) -> Coroutine[Any, Any, None]:
         """Show the start, and return what shows the rest."""
@@ -81,7 +83,9 @@ class Watch:
             self._note(query)
 
     def _note(self, query: Query) -> Progress:
-        progress = query.progress()
+        now = query.progress()
+        self._first = self._first or now
+        progress = since(self._first, now)
         self.ending = Ending(progress, query.restored, self._settings.checkpoint, was_finished=query.was_finished)
         return progress
 
@@ -119,9 +123,29 @@ class LogLines:
     def end(self, ending: Ending) -> None:
         """Log how it ended, and the sums."""
         progress = ending.progress
-        extra = {"pipeline": progress.name, "rows_in": progress.rows, **progress.sinks, "late": progress.late}
-        extra |= {"dropped": progress.dropped, "dead_letters": progress.dead_letters}
+        extra: dict[str, object] = {
+            "pipeline": progress.name,
+            "rows_in": {name: source.rows for name, source in progress.sources.items()},
+            "rows_out": dict(progress.sinks),
+            "late": progress.late,
+            "dropped": progress.dropped,
+            "dead_letters": progress.dead_letters,
+        }
         logger.info(ending.how, extra=extra if progress.epoch is None else extra | {"checkpoint": progress.epoch})
+
+
+def since(first: Progress, now: Progress) -> Progress:
+    """Return what was done between the two: a run that goes on from a checkpoint goes on counting, too."""
+    sources = {
+        name: replace(source, rows=source.rows - first.sources[name].rows) for name, source in now.sources.items()
+    }
+    return replace(
+        now,
+        sources=sources,
+        late=now.late - first.late,
+        dropped=now.dropped - first.dropped,
+        dead_letters=now.dead_letters - first.dead_letters,
+    )
 
 
 def waiting(progress: Progress) -> int:
@@ -136,7 +160,6 @@ def _figures(progress: Progress) -> dict[str, object]:
         "rows_in": progress.rows,
         "rows_out": sum(progress.sinks.values()),
         "waiting": waiting(progress),
-        "watermark_lag_s": "none" if behind is None else round(behind, 1),
         "p50_ms": progress.latency_ms["p50"],
         "p99_ms": progress.latency_ms["p99"],
         "state": sum(progress.state.values()),
@@ -144,6 +167,8 @@ def _figures(progress: Progress) -> dict[str, object]:
         "dropped": progress.dropped,
         "dead_letters": progress.dead_letters,
     }
+    if behind is not None:
+        figures["watermark_lag_s"] = round(behind, 1)
     if progress.epoch is not None and progress.epoch_age is not None:
         figures |= {"checkpoint": progress.epoch, "checkpoint_age_s": progress.epoch_age}
     return figures

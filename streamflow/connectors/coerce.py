@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from streamflow.connectors.files import FileSource
@@ -62,10 +61,7 @@ def as_source(source: object, format: Format | None = None) -> Source:
 
 
 def _from_function(function: Callable[..., Any]) -> Source:
-    inner = function
-    while isinstance(inner, partial):
-        inner = inner.func
-    if not inspect.isgeneratorfunction(inner):
+    if not inspect.isgeneratorfunction(function):
         return GeneratorSource(function)
     if takes_start(function):
         return IterableSource(function)

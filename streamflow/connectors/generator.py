@@ -110,6 +110,7 @@ class _Reader:
     async def open(self, positions: Mapping[str, Any]) -> Sequence[SplitOpened]:
         self._row = only_position(str(self._source), positions)
         self._pump = asyncio.create_task(self._drive(self._row), name=f"streamflow source: {self._source}")
+        self._pump.add_done_callback(lambda _: self._ready.set())
         return [SplitOpened(ONLY, self._row)]
 
     async def read(self, limit: int, wanted: Sequence[str]) -> Sequence[ReadEvent]:
@@ -160,7 +161,6 @@ class _Reader:
                 if self._is_closing:  # the generator has swallowed its cancellation
                     break
         finally:
-            self._ready.set()
             if isinstance(rows, AsyncGenerator):
                 await rows.aclose()
 

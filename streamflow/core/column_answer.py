@@ -9,6 +9,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_kinds import Keeping, Kept
+from streamflow.core.column_long import LongState
 from streamflow.core.column_partial import ColumnPartial
 from streamflow.core.column_run import Picked, taken
 from streamflow.core.column_scan import Groups, Values
@@ -62,10 +63,9 @@ def answer_each(
 def _result(place: int, kept: Kept, partial: ColumnPartial, at: I64, codes: I64) -> pl.Series:
     if kept.kind == "count":
         return pl.Series(kept.name, partial.count(kept.reads, at))
-    long = partial.long[place] if partial.long else kept.long()
-    if long is not None:
-        return long.results(codes).alias(kept.name)
-    state = partial.dense[place] if partial.dense else kept.dense(0)
+    state = partial.state(place)
+    if isinstance(state, LongState):
+        return state.results(codes).alias(kept.name)
     assert state is not None
     counts = partial.count(kept.reads, at)
     return _named(kept, state.results(at, counts), counts >= state.least if kept.needs_counts else None)
@@ -111,14 +111,14 @@ def _after_each(
     groups: Groups,
     counts: Mapping[int | None, I64],
 ) -> pl.Series:
-    dense, long = partial.dense[place], partial.long[place]
-    if long is not None:
-        return long.each(picked, groups).alias(kept.name)
-    if dense is None or kept.reads is None:
+    state = partial.state(place)
+    if isinstance(state, LongState):
+        return state.each(picked, groups).alias(kept.name)
+    if state is None or kept.reads is None:
         return pl.Series(kept.name, counts[kept.reads])
     n = counts[kept.reads] if kept.needs_counts else _NO_COUNTS
-    run = dense.each(groups, picked.array(kept.reads, kept.form), picked.present(kept.reads), n)
-    return _named(kept, run, n >= dense.least if kept.needs_counts else None)
+    run = state.each(groups, picked.array(kept.reads, kept.form), picked.present(kept.reads), n)
+    return _named(kept, run, n >= state.least if kept.needs_counts else None)
 
 
 def _named(kept: Kept, values: Values, is_value: Mask | None) -> pl.Series:

@@ -102,7 +102,7 @@ class ColumnFolding:
         if dtypes == self._keeping.inputs.dtypes:
             self._keeping.settle(dtypes)
             return
-        held = [(p, p.codes(), state_columns(self._keeping, p, p.used()), p.dirty_codes()) for p in self._partials if len(p)]
+        held = [(p, p.codes(), state_columns(self._keeping, p, p.used()), p.dirty_codes()) for p in self._partials]
         self._keeping.settle(dtypes)
         for partial, codes, columns, dirty in held:
             partial.clear()

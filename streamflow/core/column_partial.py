@@ -80,6 +80,12 @@ class ColumnPartial:
                 return codes
         return slots
 
+    def state(self, place: int) -> DenseState | LongState[Any] | None:
+        """Return what an aggregation keeps; None if all that it needs is counts."""
+        if not self.dense:
+            self._grow(_power(1))
+        return self.dense[place] or self.long[place]
+
     def used(self) -> I64:
         """Return the slots in use."""
         return np.flatnonzero(self.rows)

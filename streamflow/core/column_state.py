@@ -7,6 +7,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64
 from streamflow.core.column_kinds import Keeping, Kept
+from streamflow.core.column_long import LongState
 from streamflow.core.column_partial import ColumnPartial
 from streamflow.core.column_values import to_series
 from streamflow.core.recast import recast
@@ -90,10 +91,9 @@ def _exported(place: int, kept: Kept, partial: ColumnPartial, at: I64) -> list[p
     n = partial.count(kept.reads, at)
     if kept.kind == "count":
         return [pl.Series(n)]
-    long = partial.long[place]
-    if long is not None:
-        return long.export(partial.codes(at))
-    state = partial.dense[place]
+    state = partial.state(place)
+    if isinstance(state, LongState):
+        return state.export(partial.codes(at))
     assert state is not None
     values = [pl.Series(part) for part in state.export(at)]
     if kept.has_values_type:

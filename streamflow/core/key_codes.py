@@ -77,6 +77,8 @@ class KeyCodes:
 
     def keys(self, codes: I64) -> list[pl.Series]:
         """Return the key columns of these codes, of the types they came in."""
+        if not self._columns:
+            return [pl.Series(name, dtype=pl.Null) for name in self.names]
         return [s.alias(name) for s, name in zip(self._codes.columns(codes), self.names, strict=True)]
 
     def keep(self, live: Mask) -> None:

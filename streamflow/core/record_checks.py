@@ -6,8 +6,8 @@
   1 to 9999 of UTC.  A field that means local time says so: ``Annotated[datetime, Meta(tz=False)]``.
 
 Both are rare in data and dear to look for in every value, so ``Checks.is_clean`` looks at a whole batch first: for a
-run of 19 digits in its bytes, for a time that is not in UTC in its top-level fields.  Only where that finds something is
-every row looked at.  Knows types and values; knows no columns and no format.
+run of 19 digits in its bytes, for a time that is not in UTC in its top-level fields.  Only where that finds something
+is every row looked at.  Knows types and values; knows no columns and no format.
 """
 
 from __future__ import annotations

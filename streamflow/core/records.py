@@ -26,6 +26,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 from typing import Any, final
 
 import msgspec
@@ -79,7 +80,10 @@ def read_table(batch: Batch, key: Sequence[str] | None = None) -> Table:
     kinds = {type(v) for v in batch.values}
     has_key = batch.stamps.kind is None or batch.keys is None or (key is None and kinds <= {Windowed})
     try:
-        records = [_READERS[type(v)](v) for v in batch.values]
+        if kinds == {dict} and set(map(type, chain.from_iterable(batch.values))) == {str}:
+            records = batch.values  # what is read row by row below, seen at a glance
+        else:
+            records = [_READERS[type(v)](v) for v in batch.values]
         if not has_key:
             records = [_with_key(batch, row, record, key) for row, record in enumerate(records)]
     except (DataError, AttributeError, RecursionError):
@@ -192,10 +196,18 @@ def iso(value: datetime) -> str:
     >>> iso(datetime(2024, 5, 1, tzinfo=UTC))
     '2024-05-01T00:00:00.000000+00:00'
     """
+    if value.tzinfo is UTC:
+        return _iso_utc(value)
     try:
         return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat(timespec="microseconds")
     except OverflowError as error:
         raise DataError(f"expected a time in the years 1 to 9999 UTC, got {value!r}") from error
+
+
+@lru_cache(maxsize=4096)
+def _iso_utc(value: datetime) -> str:
+    """Kept since very many rows share a window; only for UTC, where times that are equal have the same text."""
+    return value.isoformat(timespec="microseconds")
 
 
 def _scalar(value: Any) -> Any:
@@ -299,17 +311,19 @@ def _of_struct(kind: type[msgspec.Struct]) -> Callable[[Any], Record]:
 
 
 def _of_window(row: Windowed[Any, Any]) -> Record:
-    record = key_fields(row.key)
-    record[WINDOW_START] = _bound(row.start)
-    record[WINDOW_END] = _bound(row.end)
+    own = key_fields(row.key) | _bounds(row.start, row.end)
     value = fields_of(row.value)
-    if not record.keys().isdisjoint(value):
-        clash = sorted(record.keys() & value.keys())
+    record = own | value
+    if len(record) < len(own) + len(value):
+        clash = sorted(own.keys() & value.keys())
         raise DataError(f"the value of a window has fields named like the window's own: {clash}; rename them")
-    record.update(value)
     return record
 
 
 @lru_cache(maxsize=4096)
-def _bound(micros: int) -> datetime | None:
-    return to_datetime(micros) if EARLIEST <= micros <= LATEST else None
+def _bounds(start: int, end: int) -> Record:
+    """Return the fields of a window, kept since very many rows share it."""
+    return {
+        name: to_datetime(micros) if EARLIEST <= micros <= LATEST else None
+        for name, micros in ((WINDOW_START, start), (WINDOW_END, end))
+    }

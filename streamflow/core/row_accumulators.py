@@ -6,7 +6,8 @@ is mutable is copied where it would be shared.
 
 ``step`` says what one more row means; ``fold`` is the same for a run of rows, faster.
 
-Here are the kinds over numbers; the others are in ``row_exact``, ``row_ordered``, ``row_sketches`` and ``row_user``;
+Here are the kinds over numbers; the others are in ``row_exact``, ``row_extremes``, ``row_ordered``, ``row_sketches`` and
+``row_user``;
 ``row_kinds`` knows them all.  Knows no pane, no window and no checkpoint file.
 """
 
@@ -22,7 +23,6 @@ import polars as pl
 
 from streamflow.core.aggregation import Aggregate
 from streamflow.core.row_reading import Column, Reading, shown
-from streamflow.core.row_types import ValueType
 from streamflow.core.row_values import LEAST_INT, MOST_INT
 from streamflow.errors import DataError
 
@@ -228,83 +228,6 @@ class _Sum(Accumulator[Any]):
 
 
 @final
-class _Extreme(Accumulator[Any]):
-    """The smallest or largest value; None where all are None, NaN where all others are."""
-
-    __slots__ = ("_is_max", "_reads", "_type")
-
-    def __init__(self, aggregate: Aggregate[Any, Any]) -> None:
-        super().__init__(aggregate.kind)
-        self._reads = aggregate.reads
-        self._is_max = aggregate.kind == "max"
-        self._type = ValueType(self.what)
-
-    def read(self, reading: Reading) -> Column:
-        column = self._type.read(reading, reading.apply(self._reads, self.what))
-        if self._type.is_number and not (column.is_clean and is_nan_free(column.values)):
-            return Column([ONLY_NAN if value != value else value for value in column.values], is_clean=False)
-        return column
-
-    def new(self) -> Any:
-        return None
-
-    def step(self, state: Any, value: Any) -> Any:
-        if value is None:
-            return state
-        if state is None or state is ONLY_NAN:
-            return value
-        if value is ONLY_NAN:
-            return state
-        return value if (value > state if self._is_max else value < state) else state
-
-    def fold(self, states: States[Any], keys: Sequence[Any], values: Sequence[Any], *, is_clean: bool) -> None:
-        get = states.get
-        if not is_clean:
-            super().fold(states, keys, values, is_clean=False)
-        elif self._is_max:
-            for key, value in zip(keys, values, strict=True):
-                state = get(key)
-                if state is None or value > state:
-                    states[key] = value
-        else:
-            for key, value in zip(keys, values, strict=True):
-                state = get(key)
-                if state is None or value < state:
-                    states[key] = value
-
-    def merge(self, state: Any, other: Any) -> Any:
-        return self.step(state, other)
-
-    def finish(self, peeked: list[Any]) -> list[Any]:
-        return [math.nan if value is ONLY_NAN else value for value in peeked]
-
-    def export(self, states: list[Any]) -> dict[str, pl.Series]:
-        return {"value": self._type.series(self.finish(states))}
-
-    def load(self, columns: dict[str, pl.Series]) -> list[Any]:
-        values = columns["value"].to_list()
-        self._type.learn(values)
-        return [ONLY_NAN if value != value else value for value in values]
-
-
-class _OnlyNaN:
-    """What stands for NaN in an extreme: every value is both smaller and larger, so the first one replaces it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "nan"
-
-    def __lt__(self, other: object) -> bool:
-        return True
-
-    __gt__ = __lt__
-
-
-ONLY_NAN = _OnlyNaN()
-
-
-@final
 class _Mean(Accumulator[tuple[float, int]]):
     """The mean: the total as a float, and the number of values."""
 
@@ -461,8 +384,6 @@ def totals(values: list[Any]) -> pl.Series:
 NUMBERS: Mapping[str, Callable[[Aggregate[Any, Any]], Accumulator[Any]]] = {
     "count": _Count,
     "sum": _Sum,
-    "min": _Extreme,
-    "max": _Extreme,
     "mean": _Mean,
     "variance": _Variance,
     "stddev": _Variance,

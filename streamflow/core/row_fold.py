@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, final
 
+import numpy as np
 import polars as pl
 
 from streamflow.core.aggregation import Aggregate, Aggregation
@@ -167,6 +168,26 @@ class RowFolding:
             self.absorb(merged, part)
         return merged
 
+    def move(self, partial: RowPartial, old: Sequence[Any], new: Sequence[Any]) -> None:
+        """Merge the state of each key of ``old`` into the key of ``new`` beside it; ``old`` keys are gone then."""
+        for gone, key in zip(old, new, strict=True):
+            if gone not in partial.states[0]:
+                continue
+            for i, each in enumerate(self._accumulators):
+                states = partial.states[i]
+                moved = states.pop(gone)
+                states[key] = each.merge(states[key], moved) if key in states else moved
+                partial.bounds[i] = max(partial.bounds[i], each.bound((states[key],)))
+            partial.touch((key,))
+            partial.forget(gone)
+
+    def discard(self, partial: RowPartial, keys: Iterable[Any]) -> None:
+        """Forget these keys of a partial, in place; keys that it does not have are passed over."""
+        for key in keys:
+            for states in partial.states:
+                states.pop(key, None)
+            partial.forget(key)
+
     def open_window(self, cover: Callable[[], Sequence[RowPartial]]) -> RowPartial:
         """Return a partial that merges a key of the window's slices when ``each`` first asks for it."""
         partial = self.new()
@@ -183,12 +204,17 @@ class RowFolding:
         """Return the distinct keys of these rows, in the order of their first row."""
         return dict.fromkeys(_choose(run, rows).keys)
 
-    def union(self, sets: Sequence[Keys]) -> Keys:
+    def union(self, sets: Sequence[Iterable[Any]]) -> Keys:
         """Return the union of sets of keys, in order."""
         return {key: None for keys in sets for key in keys}
 
     def results(
-        self, cover: Sequence[RowPartial], window: tuple[int, int], wm: int, *, keys: Keys | None = None
+        self,
+        cover: Sequence[RowPartial],
+        window: tuple[int, int],
+        wm: int,
+        *,
+        keys: Keys | Sequence[Any] | I64 | None = None,
     ) -> Batch:
         """Return one row per key that has rows in any partial of ``cover``: the window's result.
 
@@ -199,7 +225,7 @@ class RowFolding:
         """
         parts = [part for part in cover if len(part)]
         if keys is not None:
-            states = self._gather(parts, keys)
+            states = self._gather(parts, keys.tolist() if isinstance(keys, np.ndarray) else keys)
         elif len(parts) == 1:
             states = parts[0].states
         else:

@@ -9,12 +9,13 @@ import polars as pl
 from streamflow.core.aggregation import Aggregate, Aggregation
 from streamflow.core.row_accumulators import NUMBERS, Accumulator
 from streamflow.core.row_exact import exact_sum
+from streamflow.core.row_extremes import EXTREMES
 from streamflow.core.row_ordered import ORDERED
 from streamflow.core.row_sketches import SKETCHES
 from streamflow.core.row_user import user_accumulator
 from streamflow.errors import DefinitionError
 
-_KINDS = {**NUMBERS, **ORDERED, **SKETCHES}
+_KINDS = {**NUMBERS, **EXTREMES, **ORDERED, **SKETCHES}
 
 
 def accumulator(aggregation: Aggregate[Any, Any] | Aggregation[Any, Any, Any]) -> Accumulator[Any]:

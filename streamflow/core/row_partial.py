@@ -116,6 +116,11 @@ class RowPartial:
         if self.dirty is not None:
             self.dirty.update(keys)
 
+    def forget(self, key: Any) -> None:
+        """Remember nothing of a key that is gone."""
+        if self.dirty is not None:
+            self.dirty.discard(key)
+
     def _check(self) -> None:
         """Assert what must hold between calls."""
         assert all(list(states) == list(self.states[0]) for states in self.states), "aggregations differ in keys"

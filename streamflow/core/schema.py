@@ -11,8 +11,9 @@ Knows records (``core.records``); knows no sink and no file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any, final
 
 import polars as pl
@@ -20,7 +21,8 @@ import polars as pl
 from streamflow.core.batch import Batch
 from streamflow.core.columns import Columns
 from streamflow.core.connector import Refused
-from streamflow.core.records import SCALARS, Table, plain, read_table
+from streamflow.core.records import SCALARS, Record, Table, plain, read_table
+from streamflow.core.timestamp import MICROSECOND
 from streamflow.core.wire import UNFIT, holds_objects, reason_of
 from streamflow.errors import DataError, DefinitionError
 
@@ -101,7 +103,7 @@ class Schema:
     def _from_records(self, table: Table) -> tuple[pl.DataFrame, Sequence[int], list[Refused]]:
         if self._types is None and (first := next(filter(_names_columns, table.records), None)) is not None:
             self._types = dict.fromkeys(first, pl.Null())
-        bad: dict[int, str] = {i: why for i, r in enumerate(table.records) if (why := self._strange(r)) is not None}
+        bad = self._strangers(table.records)
         known = [{} if i in bad else r for i, r in enumerate(table.records)] if bad else table.records
         columns = [self._column(name, [r.get(name) for r in known], bad) for name in list(self._types or ())]
         frame, rows = pl.DataFrame(columns), table.rows
@@ -111,7 +113,13 @@ class Schema:
         refused = [*table.refused, *(Refused(table.rows[i], why, table.records[i]) for i, why in bad.items())]
         return frame, rows, sorted(refused, key=lambda r: r.row)
 
-    def _strange(self, record: Mapping[str, Any]) -> str | None:
+    def _strangers(self, records: list[Record]) -> dict[int, str]:
+        """Return which records have no fields or other fields, and why they are refused."""
+        if all(records) and set(chain.from_iterable(records)) <= (self._types or {}).keys():
+            return {}
+        return {i: why for i, record in enumerate(records) if (why := self._strange(record)) is not None}
+
+    def _strange(self, record: Record) -> str | None:
         names = self._types or {}
         if not record:
             return "expected at least one field, got none"
@@ -126,9 +134,10 @@ class Schema:
         if not {type(v) for v in values} <= SCALARS:
             values = [_noting(bad, i, name, plain, v) for i, v in enumerate(values)]
         dtype = self._types[name] = _learn(self._types[name], name, values, bad)
-        allowed = _FLAT.get(dtype.base_type())
-        if allowed is None or not {type(v) for v in values} <= allowed | {type(None)}:
+        if not _fit_at_a_glance(values, dtype):
             values = [_noting(bad, i, name, _fitting(dtype), v) for i, v in enumerate(values)]
+        elif dtype == _UTC:
+            values = [None if v is None else (v - _EPOCH) // MICROSECOND for v in values]
         try:
             return pl.Series(name, values, dtype=dtype, strict=True)
         except _UNSTORED:  # a number out of range, a lone surrogate: find whose it is
@@ -136,6 +145,19 @@ class Schema:
             return pl.Series(name, values, dtype=dtype, strict=True)
 
 
+def _fit_at_a_glance(values: list[Any], dtype: pl.DataType) -> bool:
+    allowed = _FLAT.get(dtype.base_type())
+    if allowed is not None:
+        return {type(v) for v in values} <= allowed | {type(None)}
+    if isinstance(dtype, pl.Datetime):
+        zones = {getattr(v, "tzinfo", v) for v in values if v is not None}
+        return zones == {None} if dtype.time_zone is None else zones == {UTC}
+    return False
+
+
+_UTC = pl.Datetime("us", "UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Times in UTC are handed to polars as microseconds: ten times as fast as ``datetime``s."""
 _UNSTORED = (*UNFIT, pl.exceptions.PolarsError)
 
 

@@ -177,8 +177,11 @@ class WatermarkMerge:
         return min(others, default=MAX_TIMESTAMP)
 
     def merged_before(self, name: str, own: I64) -> I64:
-        """Return the merged watermark before each row of one input, given that input's own before each row."""
-        if self.status[name] is not Status.ACTIVE:
+        """Return the merged watermark before each row of one input, given that input's own before each row.
+
+        An input that is catching up does not move it until its own has reached it; the same formula says so.
+        """
+        if self.status[name] is Status.FINISHED:
             return np.full(len(own), self.watermark, dtype=np.int64)
         merged: I64 = np.maximum(np.minimum(own, self.least_other(name)), self.watermark)
         return merged

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from streamflow.core.connector import Refused
-from streamflow.core.records import fields_of, is_nested, iso, plain
+from streamflow.core.records import SCALARS, fields_of, is_nested, iso, plain
 from streamflow.errors import DataError
 
 UNFIT = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
@@ -83,13 +83,10 @@ def json_lines(rows: Sequence[Any]) -> tuple[bytes, list[Refused]]:
         blob = _JSON.encode_lines(objects)
     except UNFIT:
         return _json_lines_one_by_one(rows)
-    if b"null" not in blob and blob.count(b"\n") == len(rows):
+    has_lines = blob.count(b"\n") == len(rows)
+    if has_lines and (b"null" not in blob or _are_flat_and_finite(objects)):
         return blob, []
-    lines = blob.split(b"\n")
-    is_sound = len(lines) == len(rows) + 1 and all(
-        b"null" not in line or _is_finite(row) for line, row in zip(lines, objects, strict=False)
-    )
-    return (blob, []) if is_sound else _json_lines_one_by_one(rows)
+    return _json_lines_one_by_one(rows)
 
 
 def _json_lines_one_by_one(rows: Sequence[Any]) -> tuple[bytes, list[Refused]]:
@@ -111,20 +108,33 @@ def _is_object(kind: type) -> bool:
 
 
 def _object(row: Any) -> Any:
-    return row if _is_object(type(row)) else fields_of(row)
+    return row if isinstance(row, msgspec.Struct) and _is_object(type(row)) else fields_of(row)
+
+
+def _are_flat_and_finite(rows: Sequence[Any]) -> bool:
+    """Whether it is seen at a glance that no row holds NaN or an infinity: scalars only, and the floats have a sum."""
+    values = [v for row in rows for v in (row.values() if type(row) is dict else msgspec.structs.astuple(row))]
+    if not set(map(type, values)) <= SCALARS:
+        return False
+    total = sum(v for v in values if type(v) is float)
+    return total - total == 0.0
 
 
 def _is_finite(value: Any) -> bool:
     """Whether a value holds neither NaN nor an infinity; looks at all of it, without recursion of its own."""
-    pending = [msgspec.to_builtins(value, enc_hook=python_value)]
+    pending = [value]
     while pending:
-        match pending.pop():
-            case float() as number if number - number != 0.0:
+        item = pending.pop()
+        kind = type(item)
+        if kind is float:
+            if item - item != 0.0:
                 return False
-            case dict() as fields:
-                pending.extend(fields.values())
-            case list() | tuple() as items:
-                pending.extend(items)
+        elif kind is dict:
+            pending.extend(item.values())
+        elif kind is list or kind is tuple:
+            pending.extend(item)
+        elif kind not in SCALARS:
+            pending.append(msgspec.to_builtins(item, enc_hook=python_value))
     return True
 
 
@@ -137,7 +147,7 @@ def csv_line(values: Iterable[Any]) -> str:
     >>> csv_line([1, None, "a,b", True, float("nan"), [1, 2]])
     '1,,"a,b",true,NaN,"[1,2]"\n'
     """
-    line = ",".join([_CELLS[type(v)](v) if type(v) in _CELLS else _odd_cell(v) for v in values])
+    line = ",".join([_CELLS.get(type(v), _odd_cell)(v) for v in values])
     return (line or '""') + "\n"  # readers skip an empty line, so a row of one None is written as empty text
 
 
@@ -151,12 +161,9 @@ def _odd_cell(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    if text and not (_SPECIAL & set(text)):
+    if text and "," not in text and '"' not in text and "\n" not in text and "\r" not in text:
         return text
     return '"' + text.replace('"', '""') + '"'
-
-
-_SPECIAL = frozenset(',"\r\n')
 
 
 def _number(value: float) -> str:

@@ -7,19 +7,23 @@ user has spent in the last five minutes is known at once; a small model scores t
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 import streamflow as sf
 from streamflow import agg
 
+I64 = npt.NDArray[np.int64]
+
 USERS = 50_000
+START = 1_704_067_200_000_000
+"""2024-01-01, in microseconds: where time that passes faster is anchored."""
 COUNTRIES = ["DE", "FR", "ES", "IT", "PL", "NL", "SE", "AT"]
 BURST_EVERY = 10_000
 """One card in ten thousand transactions is in the wrong hands, for six transactions."""
@@ -34,13 +38,13 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """What comes from the terminals."""
+    """What comes from the terminals; ``time`` is in microseconds."""
 
     id: int
     user: int
     cents: int
     country: str
-    time: datetime
+    time: int
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -75,14 +79,20 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 def build(
-    folder: Path, *, rows: int | None = None, rate: float | None = None, say: Callable[[Alert], None] | None = None
+    folder: Path,
+    *,
+    rows: int | None = None,
+    rate: float | None = None,
+    speed: int = 1,
+    say: Callable[[Alert], None] | None = None,
 ) -> sf.Pipeline:
     """Return the pipeline.
 
     Args:
         folder: Where the checkpoint and the alerts are kept.
         rows: How many transactions there are; None: no end.
-        rate: Transactions a second; None: as fast as they are worked on.
+        rate: Transactions a second; None: as fast as they are worked on, their times a millisecond apart.
+        speed: How many times faster than that the time of day passes.
         say: Called with each alert.
     """
     users = make_users()
@@ -95,7 +105,7 @@ def build(
     pipeline = sf.Pipeline("fraud", checkpoint=str(folder / "checkpoint"))
     transactions = pipeline.read(
         "transactions",
-        sf.generate(Transactions(users), rows=rows, rate=rate),
+        sf.generate(columns=Transactions(users, speed), rows=rows, rate=rate),
         event_time=lambda transaction: transaction.time,
         max_delay="2s",
     )
@@ -132,39 +142,42 @@ def judge(spend: sf.Windowed[int, Spend]) -> Alert:
 
 def make_users() -> list[User]:
     """Return the user table: the user's number is the place in it."""
-    chance = random.Random(1)
-    return [
-        User(chance.choice(COUNTRIES), round(math.exp(chance.gauss(7.6, 0.6)))) for _ in range(USERS)
-    ]
+    chance = np.random.default_rng(1)
+    countries, usual = chance.integers(0, len(COUNTRIES), USERS), np.exp(chance.normal(7.6, 0.6, USERS))
+    return [User(COUNTRIES[i], round(cents)) for i, cents in zip(countries.tolist(), usual.tolist(), strict=True)]
 
 
 @final
 class Transactions:
     """Makes transactions: users by Zipf's law, amounts about what is usual, one in a hundred abroad, and the thefts.
 
-    Transaction ``n`` arrives at its time and was made up to two seconds before.
+    A transaction arrives up to two seconds after it was made.
     """
 
-    def __init__(self, users: list[User]) -> None:
-        self._users = users
-        self._zipf = list(accumulate(1 / rank for rank in range(1, USERS + 1)))
+    def __init__(self, users: list[User], speed: int = 1) -> None:
+        self._speed = speed
+        self._usual = np.array([user.usual for user in users])
+        self._home = np.array([COUNTRIES.index(user.country) for user in users])
+        self._zipf = np.cumsum(1 / np.arange(1, USERS + 1))
 
-    def __call__(self, number: int, arrives: datetime, chance: random.Random) -> Transaction:
-        """Return transaction ``number``."""
-        made = arrives - timedelta(microseconds=chance.randrange(2_000_000))
-        thief = victim(number)
-        if thief is not None:
-            user, factor, is_abroad = thief, chance.uniform(8, 16), True
-        else:
-            user = chance.choices(range(USERS), cum_weights=self._zipf)[0]
-            factor, is_abroad = math.exp(chance.gauss(0, 0.7)), chance.random() < 0.01
-        home = self._users[user]
-        country = chance.choice([c for c in COUNTRIES if c != home.country]) if is_abroad else home.country
-        return Transaction(number, user, max(1, round(home.usual * factor)), country, made)
+    def __call__(self, numbers: I64, arrive: I64, chance: np.random.Generator) -> list[Transaction]:
+        """Return the transactions of these numbers, which arrive at these times."""
+        n = len(numbers)
+        users = np.searchsorted(self._zipf, chance.random(n) * self._zipf[-1])
+        factors, abroad = np.exp(chance.normal(0, 0.7, n)), chance.random(n) < 0.01
+        victim = victims(numbers)
+        stolen = victim >= 0
+        users[stolen], factors[stolen], abroad[stolen] = victim[stolen], chance.uniform(8, 16, n)[stolen], True
+        countries = (self._home[users] + abroad * chance.integers(1, len(COUNTRIES), n)) % len(COUNTRIES)
+        cents = np.maximum(1, self._usual[users] * factors).astype(np.int64)
+        made = START + (arrive - START) * self._speed - chance.integers(0, 2_000_000, n)
+        columns = (column.tolist() for column in (numbers, users, cents, countries, made))
+        return [Transaction(id, user, c, COUNTRIES[i], time) for id, user, c, i, time in zip(*columns, strict=True)]
 
 
-def victim(number: int) -> int | None:
-    """Return whose card a thief has for this transaction; None for an honest one."""
-    burst, within = divmod(number, BURST_EVERY)
-    is_theft = within % 1_000 == 500 and within < 6_000
-    return (burst * 7_919 + 4_211) % USERS if is_theft else None
+def victims(numbers: I64) -> I64:
+    """Return whose card a thief has for each transaction; -1 for an honest one."""
+    burst, within = np.divmod(numbers, BURST_EVERY)
+    is_theft = (within % 1_000 == 500) & (within < 6_000)
+    victim: I64 = np.where(is_theft, (burst * 7_919 + 4_211) % USERS, -1)
+    return victim

@@ -6,7 +6,6 @@ watermarks or checkpoints; shares only the transactions, the user table and the 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,9 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 import streamflow as sf
 from streamflow.core.connector import Chunk
-from streamflow.demos.fraud import ALERT_AT, Alert, Spend, Transaction, Transactions, User, judge, make_users, victim
+from streamflow.demos.fraud import ALERT_AT, Alert, Spend, Transaction, Transactions, User, judge, make_users, victims
 
 SLIDE = 10_000_000
 SLIDES = 30
@@ -37,9 +38,9 @@ class Slot:
     """The time, the id and the ratio of the newest transaction."""
 
 
-async def read_transactions(rows: int) -> list[Transaction]:
+async def read_transactions(rows: int, speed: int) -> list[Transaction]:
     """Return the transactions of the demo, in the order in which they arrive."""
-    reader = sf.generate(Transactions(make_users()), rows=rows).reader()
+    reader = sf.generate(columns=Transactions(make_users(), speed), rows=rows).reader()
     opened = await reader.open({})
     transactions: list[Transaction] = []
     while len(transactions) < rows:
@@ -56,21 +57,21 @@ def expected_alerts(transactions: Iterable[Transaction], users: list[User]) -> l
     alerts: list[Alert] = []
     for transaction in transactions:
         user = users[transaction.user]
-        time = int(transaction.time.timestamp() * 1_000_000)
-        now = time // SLIDE
+        now = transaction.time // SLIDE
         slot = slots[transaction.user].setdefault(now, Slot())
         slot.cents += transaction.cents
         slot.count += 1
         slot.abroad += transaction.country != user.country
-        slot.newest = max(slot.newest, (time, transaction.id, transaction.cents / user.usual))
-        alert = judge(sf.Windowed(transaction.user, (now + 1 - SLIDES) * SLIDE, (now + 1) * SLIDE, _spend(slots, transaction.user, now)))
+        slot.newest = max(slot.newest, (transaction.time, transaction.id, transaction.cents / user.usual))
+        end = (now + 1) * SLIDE
+        alert = judge(sf.Windowed(transaction.user, end - SLIDES * SLIDE, end, _spend(slots[transaction.user], now)))
         if alert.score >= ALERT_AT:
             alerts.append(alert)
     return alerts
 
 
-def _spend(slots: dict[int, dict[int, Slot]], user: int, now: int) -> Spend:
-    recent = [slot for at, slot in slots[user].items() if now - SLIDES < at <= now]
+def _spend(slots: dict[int, Slot], now: int) -> Spend:
+    recent = [slot for at, slot in slots.items() if now - SLIDES < at <= now]
     _, newest, ratio = max(slot.newest for slot in recent)
     return Spend(
         sum(slot.cents for slot in recent),
@@ -100,6 +101,6 @@ class Quality:
 
 def quality(alerts: Iterable[Alert], rows: int) -> Quality:
     """Return what the alerts are worth, since here it is known who the thieves are."""
-    victims = {user for number in range(rows) if (user := victim(number)) is not None}
+    cards = set(victims(np.arange(rows)).tolist()) - {-1}
     alerted = {alert.user for alert in alerts}
-    return Quality(len(victims), len(victims & alerted), len(alerted - victims))
+    return Quality(len(cards), len(cards & alerted), len(alerted - cards))

@@ -9,7 +9,7 @@ judge``, is dropped: the window fired when the watermark reached its end.
 ``late="keep"`` judges by the step's watermark alone (``mark``), Flink's way: it keeps more and depends on timing.
 
 Why no batch is ever cut: within a batch the step's watermark cannot pass a row's own ``wm``, except for rows of a split
-that lags behind after idleness, for which it stands still.  So the judge of every row is known when the batch comes,
+that lags behind after idleness, and for these it stands still until the split has caught up.  So the judge of every row is known when the batch comes,
 and what fires because of the batch may fire behind it, in the order of the windows' ends.
 """
 

@@ -55,6 +55,8 @@ class WindowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"a window is one of tumbling, sliding and session, got {kinds}")
         if (self.every is not None) != (kinds == ["sliding"]):
             raise ValueError("every goes with sliding")
+        if self.session is not None and self.offset:
+            raise ValueError("offset goes with tumbling and sliding")
 
 
 @final

@@ -1,7 +1,8 @@
-"""A worker that is killed where it is told to, as often as it is told to, and what it leaves: for ``test_commit_killed``.
+"""A worker that is killed where it is told to, as often as it is told to, and what it leaves.
 
 Reads from standard input, a line each, a directory and the failpoints of its lives (JSON); forks one process a life,
-and one more that is not killed; writes what became of them.  Forking saves the imports.
+and one more that is not killed; writes what became of them.  Forking saves the imports.  With a directory as its
+argument it lives there once and is killed from outside, if at all.
 """
 
 from __future__ import annotations
@@ -97,6 +98,9 @@ def fork(directory: Path, failpoints: str) -> int:
 def main() -> None:
     """Play every case of standard input."""
     commit.INLINE = 500  # so that full snapshots are files of their own
+    if sys.argv[1:]:
+        asyncio.run(live(Path(sys.argv[1])))
+        return
     for line in sys.stdin:
         case: dict[str, Any] = json.loads(line)
         directory = Path(case["directory"])

@@ -447,3 +447,15 @@ async def test_a_savepoint_outlives_the_loss_of_all_else(store: Store) -> None:
     assert rows(found.snapshots) == {"a": 1}
     assert "damaged" in (found.warning or "")
     assert await again.begin(EpochData()) == 3
+
+
+async def test_what_else_is_kept_stays_until_it_is_replaced(store: Store) -> None:
+    worker = await started(store)
+    await worker.commit(EpochData(meta={"w": 1}))
+    await worker.commit(EpochData(counts(a=1)))
+    worker = checkpoints(store)
+    await worker.recover()
+    await worker.begin(EpochData())
+    found = await checkpoints(store).recover()
+    assert found is not None
+    assert found.meta == {"w": 1}

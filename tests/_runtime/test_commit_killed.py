@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,33 @@ def test_killed_once_at_every_instant(tmp_path: Path) -> None:
 def test_killed_at_every_instant_and_again_at_every_other(tmp_path: Path) -> None:
     _, said = play(tmp_path, [[f"{a}=kill@2", f"{b}=kill"] for a, b in itertools.product(INSTANTS, INSTANTS)])
     assert said == ""
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("call", ["fsync", "linkat", "unlinkat"])
+def test_killed_at_every_call_that_changes_the_directory(tmp_path: Path, call: str) -> None:
+    for hit in itertools.count(1):
+        directory = tmp_path / str(hit)
+        directory.mkdir()
+        kill = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={call}",
+            "-e",
+            f"inject={call}:signal=KILL:when={hit}",
+        ]
+        first = subprocess.run([*kill, sys.executable, PROGRAM, directory], check=False)
+        subprocess.run([sys.executable, PROGRAM, directory], check=True)
+        assert json.loads((directory / "sink").read_text())[1] == list(range(ROWS)), hit
+        if first.returncode == 0:
+            break  # it was not called so often
+    assert hit > 3
 
 
 def test_an_error_of_the_disk_ends_a_worker_and_the_next_one_goes_on(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -174,11 +173,15 @@ def test_to_open_it_again_gives_the_positions_it_was_given(source: Source) -> No
     assert reopened.positions == positions
 
 
+def open_files() -> set[str]:
+    return {fd.name for fd in Path("/proc/self/fd").iterdir()}
+
+
 @pytest.mark.parametrize("rows", [0, 5])
 def test_closed_at_any_time_it_leaves_nothing_behind(source: Source, rows: int) -> None:
-    files, threads = os.listdir("/proc/self/fd"), set(threading.enumerate())
+    files, threads = open_files(), set(threading.enumerate())
     run(read_all(source, [1], until=lambda h: h.is_at_end or sum(map(len, h.rows.values())) >= rows))
-    assert os.listdir("/proc/self/fd") == files
+    assert open_files() == files
     for thread in set(threading.enumerate()) - threads:
         thread.join(timeout=10)  # workers of anyio end with the loop, a moment after it
         assert not thread.is_alive()

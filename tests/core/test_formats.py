@@ -11,7 +11,9 @@ from streamflow.core.connector import Decoded, Lines, Records, Refused
 from streamflow.core.csv_format import Csv
 from streamflow.core.formats import Raw, Text, header_of, pieces, split_lines
 
-raws = st.lists(st.sampled_from([b"", b"a", b"b\r", b"\r", b"\xc3\xa9", b"\xff", b"\xe2\x80\xa8", b"\xc2\x85", b"\x0b"]))
+raws = st.lists(
+    st.sampled_from([b"", b"a", b"b\r", b"\r", b"\xc3\xa9", b"\xff", b"\xe2\x80\xa8", b"\xc2\x85", b"\x0b"])
+)
 
 
 def blob_of(raws: list[bytes]) -> Lines:
@@ -49,7 +51,9 @@ def test_a_message_is_taken_with_its_newlines() -> None:
     assert Text().decode(Records([b"a\n", b"b\r\n\r"]), Layout.ROWS).data == ["a\n", "b\r\n\r"]
 
 
-@given(raws=st.lists(st.binary(max_size=6).map(lambda raw: raw.replace(b"\n", b"")), max_size=40), size=st.integers(1, 20))
+@given(
+    raws=st.lists(st.binary(max_size=6).map(lambda raw: raw.replace(b"\n", b"")), max_size=40), size=st.integers(1, 20)
+)
 def test_pieces_together_are_the_whole(raws: list[bytes], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats, "PIECE_BYTES", size)
@@ -81,6 +85,8 @@ def test_only_some_formats_have_a_header() -> None:
     assert header_of(Csv(names=["a"])) == Csv(names=["a"])
 
 
-@pytest.mark.parametrize(("blob", "lines"), [(b"", []), (b"\n", [b""]), (b"a", [b"a"]), (b"a\r\n\nb", [b"a\r", b"", b"b"])])
+@pytest.mark.parametrize(
+    ("blob", "lines"), [(b"", []), (b"\n", [b""]), (b"a", [b"a"]), (b"a\r\n\nb", [b"a\r", b"", b"b"])]
+)
 def test_a_newline_at_the_end_begins_no_line(blob: bytes, lines: list[bytes]) -> None:
     assert split_lines(blob) == lines

@@ -171,7 +171,11 @@ def test_where_lines_are_cut_into_chunks_does_not_matter(raws: list[bytes], cut:
 
 
 @pytest.mark.usefixtures("_way")
-@given(raws=st.lists(st.sampled_from([b'{"a":', b"1}", b'{"a":1}', b"}", b"{", b'{"a":{}', b'"}', b'{"x":"', b"{}{}", b"[", b"]"])))
+@given(
+    raws=st.lists(
+        st.sampled_from([b'{"a":', b"1}", b'{"a":1}', b"}", b"{", b'{"a":{}', b'"}', b'{"x":"', b"{}{}", b"[", b"]"])
+    )
+)
 def test_a_document_never_goes_over_the_end_of_a_line(raws: list[bytes]) -> None:
     expected = [{"a": 1} for raw in raws if raw == b'{"a":1}']
     assert outcome(Json().decode(blob_of(raws), ROWS))[0] == expected
@@ -194,7 +198,13 @@ def test_many_rows_take_no_other_place_than_few() -> None:
 
 @pytest.mark.usefixtures("_way")
 def test_dicts_are_refused_for_what_no_checkpoint_can_hold() -> None:
-    raws = [b'{"n":1}', b'{"n":[{"m":' + b"9" * 25 + b"}]}", b'{"n":9223372036854775807}', b"[1]", b'{"n":"' + b"9" * 25 + b'"}']
+    raws = [
+        b'{"n":1}',
+        b'{"n":[{"m":' + b"9" * 25 + b"}]}",
+        b'{"n":9223372036854775807}',
+        b"[1]",
+        b'{"n":"' + b"9" * 25 + b'"}',
+    ]
     rows, refused = outcome(Json().decode(blob_of(raws), ROWS))
     assert rows == [{"n": 1}, {"n": 9223372036854775807}, {"n": "9" * 25}]
     assert [(row, why) for row, why, _ in refused] == [

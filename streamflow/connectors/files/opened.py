@@ -207,12 +207,18 @@ class _FrameFile:
                 self._scan = self._open()
             if not self.is_ready:
                 self._block, self._begin = self._read_block(self._scan), self.row
-        except OSError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise self._opener.error(self._path, *reason_of(error)) from error
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        except (
+            OSError,
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+        ) as error:  # EINVAL, if it is too short
             kind = self._opener.kind.value
             raise self._opener.error(
-                self._path, f"cannot be read as {kind}: {error}", f"write it again as {kind}, under a name that says so"
+                self._path,
+                f"cannot be read as {kind}: {str(error).partition(chr(10))[0]}",
+                f"write it again as {kind}, under a name that says so",
             ) from error
 
     def take(self, limit: int) -> pl.DataFrame:
@@ -227,7 +233,8 @@ class _FrameFile:
         self._block = pl.DataFrame()
 
     def _open(self) -> pl.LazyFrame:
-        self._path.stat()
+        if self._path.stat().st_size == 0:
+            raise pl.exceptions.ComputeError("it is empty")
         if self._opener.kind is Kind.PARQUET:
             scan = pl.scan_parquet(self._path, glob=False, hive_partitioning=False)
         else:

@@ -23,7 +23,7 @@ Pure; knows no connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, final
@@ -52,11 +52,18 @@ class Column:
         name: As the table has it.
         affinity: ``INTEGER``, ``REAL``, ``NUMERIC``, ``TEXT`` or ``BLOB`` (which keeps everything as it is).
         takes: The types of stored values that it keeps as they are.
+        direct: How values of the Python types that are stored as one of these are stored; ``store`` knows all others.
     """
 
     name: str
     affinity: str
     takes: frozenset[type]
+    direct: Mapping[type, Callable[[Any], Stored]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        kinds = {*self.takes, type(None)}
+        direct = {python: store for python, (kind, store) in _STORE.items() if kind in kinds}
+        object.__setattr__(self, "direct", direct)
 
     def store(self, value: Any) -> Stored:
         """Return what is stored for a value.
@@ -140,13 +147,12 @@ def storable(value: Any) -> Stored:
     Raises:
         DataError: If it would not hold it unchanged.
     """
-    store = _STORE.get(type(value))
-    if store is not None:
-        return store(value)
-    if not is_nested(value):
+    if type(value) not in _STORE:
+        if is_nested(value):
+            return json_text(value).decode()
         value = plain(value)
-        if type(value) in _STORE:
-            return _STORE[type(value)](value)
+    if type(value) in _STORE:
+        return _STORE[type(value)][1](value)
     return json_text(value).decode()
 
 
@@ -172,19 +178,20 @@ def _text(value: str) -> str:
     return value
 
 
-_STORE: Mapping[type, Callable[[Any], Stored]] = {
-    type(None): _same,
-    bool: int,
-    int: _integer,
-    float: _real,
-    str: _text,
-    bytes: _same,
-    datetime: iso,
-    date: date.isoformat,
-    time: time.isoformat,
-    timedelta: msgspec.to_builtins,
-    Decimal: str,
+_STORE: Mapping[type, tuple[type, Callable[[Any], Stored]]] = {
+    type(None): (type(None), _same),
+    bool: (int, int),
+    int: (int, _integer),
+    float: (float, _real),
+    str: (str, _text),
+    bytes: (bytes, _same),
+    datetime: (str, iso),
+    date: (str, date.isoformat),
+    time: (str, time.isoformat),
+    timedelta: (str, msgspec.to_builtins),
+    Decimal: (str, str),
 }
+"""What a Python type is stored as, and how."""
 
 
 def _is_number(text: str) -> bool:

@@ -148,7 +148,7 @@ class Encoder:
         if deletes:
             _put(runs, plan.key, [plan.columns[i].store(values[i]) for i in plan.key_at], deletes=True)
             return
-        stored = [column.store(value) for column, value in zip(plan.columns, values, strict=True)]
+        stored = [(c.direct.get(type(v)) or c.store)(v) for c, v in zip(plan.columns, values, strict=True)]
         for i in plan.key_at:
             if stored[i] is None:
                 raise DataError(f"key column {plan.names[i]!r} must not be None")
