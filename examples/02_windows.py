@@ -5,8 +5,8 @@ when the watermark, which trails the latest event time by that delay, has passed
 until then, and the answer is the same.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import streamflow as sf
 from streamflow import agg
@@ -14,8 +14,9 @@ from streamflow import agg
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Click:
+class Click(NamedTuple):
+    """A row may be any value: a dict, a tuple, a dataclass, a msgspec struct."""
+
     page: str
     seconds: float
     at: datetime

@@ -15,8 +15,8 @@ logins = [
         (12, "eve", False),
         (14, "ann", True),
         (13, "eve", False),  # out of order, and counted in its place
-        (70, "eve", False),  # the first two are more than a minute ago
-        (71, "eve", True),
+        (75, "eve", False),  # the first three are more than a minute ago
+        (76, "eve", True),
     ]
 ]
 

@@ -9,7 +9,7 @@ import asyncio
 import streamflow as sf
 from streamflow import agg
 
-orders: sf.QueueSource = sf.QueueSource(capacity=100)
+orders = sf.QueueSource(maxsize=2)
 totals = sf.MemorySink()
 
 pipeline = sf.Pipeline("shop")
@@ -24,7 +24,7 @@ pipeline = sf.Pipeline("shop")
 
 async def sell(shop: str) -> None:
     for n in range(1, 4):
-        await orders.put({"shop": shop, "cents": n * 100})  # waits while the queue is full
+        await orders.put({"shop": shop, "cents": n * 100})  # waits while the pipeline is behind
 
 
 async def main() -> None:

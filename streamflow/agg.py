@@ -1,7 +1,7 @@
 """``agg``: what a window can come to, for both faces.
 
 For a ``Stream``, each function takes a function of the row: ``agg.sum(lambda order: order.amount)``.  For a ``Table``,
-each starts from a column, ``agg.col("amount").sum()``, or a row-wise expression, ``agg.expr(pl.col("a") * 2).max()``.
+each starts from a column, ``agg.col("amount").sum()``, or an expression, ``agg.expr(pl.col("a") * 2).sum()``.
 Both build the same ``Aggregate``.  The names are those of polars and SQL, so import the module, not the functions.
 
 Nulls are as in polars: None is ignored, by all but ``first``, ``last`` and ``collect``; the sum of nothing is 0, and the

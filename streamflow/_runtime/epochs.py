@@ -10,12 +10,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, final
 
+import anyio.to_thread
+
 from streamflow._engine.graph import Graph
 from streamflow._engine.plan import Plan
 from streamflow._runtime.checkpoint import Checkpoints, EpochData, Recovered
+from streamflow._runtime.lease import LEASE_TIMEOUT, Lease
 from streamflow._runtime.outbox import Outbox
 from streamflow._runtime.progress import Meter
 from streamflow._runtime.settings import Settings
+from streamflow.core.connector import Guarantee
 from streamflow.errors import CheckpointError, StoreFullError
 
 
@@ -25,6 +29,7 @@ class Epochs:
 
     Args:
         checkpoints: Where they are committed.
+        lease: What tells a second worker that there is one; None where nobody else can see the store.
         graph: Whose state they hold.
         outbox: Whose staged output they hold.
         settings: How often one is cut.
@@ -35,8 +40,10 @@ class Epochs:
     def __init__(
         self,
         checkpoints: Checkpoints,
+        lease: Lease | None,
         graph: Graph,
         outbox: Outbox,
+        *,
         settings: Settings,
         meter: Meter,
         wake: asyncio.Event,
@@ -53,6 +60,8 @@ class Epochs:
         self._requests: list[asyncio.Future[int]] = []
         self._last_cut = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._lease = lease
+        self._beat: asyncio.Task[None] | None = None
 
     async def recover(self, plan: Plan, now: int, *, new_generation: bool) -> Recovered | None:
         """Give the graph the state of the newest checkpoint, and return what it is; None where there is none.
@@ -60,6 +69,10 @@ class Epochs:
         Raises:
             CheckpointError: If it cannot be read, or its state belongs to other definitions than the plan's.
         """
+        if self._lease is not None:
+            await anyio.to_thread.run_sync(self._lease.acquire)
+            self._beat = asyncio.create_task(self._renew(self._lease), name="streamflow lease")
+            self._beat.add_done_callback(lambda _: self._wake.set())
         found = await self._checkpoints.recover(new_generation=new_generation)
         if found is None or (found.finished and new_generation):
             return None
@@ -78,7 +91,8 @@ class Epochs:
         )
         await self._checkpoints.begin(data, new_generation=new_generation)
         for name, token in (await self._outbox.open()).items():
-            for due in await self._checkpoints.due(name, token):
+            keeps = self._outbox.shelves[name].node.sink.guarantee is Guarantee.EXACTLY_ONCE
+            for due in await self._checkpoints.due(name, token, keeps_token=keeps):
                 await self._outbox.apply({name: await self._checkpoints.staged(name, due)}, due)
                 self._checkpoints.applied(name, due)
         self._last_cut = asyncio.get_running_loop().time()
@@ -93,8 +107,7 @@ class Epochs:
     @property
     def has_work(self) -> bool:
         """Whether somebody waits for an epoch, or the last one failed."""
-        failed = self._commit is not None and self._commit.done() and self._commit.exception() is not None
-        return bool(self._requests) or failed
+        return bool(self._requests) or _has_failed(self._commit) or _has_failed(self._beat)
 
     async def cut_if_due(self) -> None:
         """Cut an epoch where its time has come; wait for the last one where too much output is staged.
@@ -103,6 +116,8 @@ class Epochs:
             StreamflowError: What made an earlier epoch fail.
         """
         loop = asyncio.get_running_loop()
+        if self._beat is not None and _has_failed(self._beat):
+            self._beat.result()
         if self.has_work or self._outbox.staged_bytes > self._settings.max_staged_bytes:
             await self.settle()
         remaining = self._last_cut + self._settings.epoch / 1_000_000 - loop.time()
@@ -115,10 +130,13 @@ class Epochs:
             self._timer = loop.call_later(remaining, self._ring)
 
     async def finish(self, *, finished: bool) -> None:
-        """Commit and apply what is left: the last epoch of the run."""
+        """Commit and apply what is left; a last, empty epoch notes that the sinks have it all."""
         await self.settle()
         self._cut(finished=finished)
         await self.settle()
+        if self._checkpoints.last_staged:
+            self._cut(finished=finished)
+            await self.settle()
 
     async def commit_now(self) -> None:
         """Cut an epoch and wait until it is applied."""
@@ -144,7 +162,18 @@ class Epochs:
             await asyncio.wait([self._commit])
         for request in self._requests:
             request.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.wait([self._beat])
         await self._checkpoints.close()
+        if self._lease is not None:
+            await anyio.to_thread.run_sync(self._lease.release)
+
+    async def _renew(self, lease: Lease) -> None:
+        """Show that this worker lives, three times as often as others would lose patience."""
+        while True:
+            await asyncio.sleep(LEASE_TIMEOUT / 3)
+            await anyio.to_thread.run_sync(lease.renew)
 
     def _ring(self) -> None:
         self._timer = None
@@ -174,15 +203,20 @@ class Epochs:
             self.is_dirty = True
             self._requests += requests
             return
-        token = self._checkpoints.token(epoch)
-        await self._outbox.apply({name: chunks[0] for name, chunks in data.staged.items()}, token)
-        for name in data.staged:
-            self._checkpoints.applied(name, token)
+        for name, chunks in self._checkpoints.last_staged.items():
+            for chunk, pieces in enumerate(chunks):
+                token = self._checkpoints.token(epoch, chunk)
+                await self._outbox.apply({name: pieces}, token)
+                self._checkpoints.applied(name, token)
         ended = asyncio.get_running_loop().time()
         self._meter.committed(epoch, ended - started, ended)
         for request in requests:
             if not request.done():
                 request.set_result(epoch)
+
+
+def _has_failed(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and task.done() and not task.cancelled() and task.exception() is not None
 
 
 def _require_same_steps(plan: Plan, stored: Mapping[str, str]) -> None:

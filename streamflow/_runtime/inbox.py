@@ -16,7 +16,6 @@ import polars as pl
 
 from streamflow.core.connector import Chunk, Lines, Payload, ReadEvent, Records, SourceFinished
 
-MAX_ROWS = 262_144
 MAX_BYTES = 64 << 20
 
 
@@ -29,11 +28,6 @@ class Lane:
     rows: int = 0
     bytes: int = 0
     space: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the source must wait."""
-        return self.rows >= MAX_ROWS or self.bytes >= MAX_BYTES
 
 
 @final
@@ -58,12 +52,16 @@ class Inbox:
         if events:
             self.wake.set()
 
-    async def wait_for_space(self, source: str) -> None:
-        """Return when the source may read on."""
+    async def wait_for_space(self, source: str, max_rows: int) -> None:
+        """Return when the source may read on: when fewer than ``max_rows`` rows and ``MAX_BYTES`` bytes wait."""
         lane = self._lanes[source]
-        while lane.is_full:
+        while lane.rows >= max_rows or lane.bytes >= MAX_BYTES:
             lane.space.clear()
             await lane.space.wait()
+
+    def discard(self, source: str) -> None:
+        """Forget what a source has read and nobody has taken: it can be read again."""
+        self._lanes[source] = Lane()
 
     def take(self, source: str, max_rows: int) -> tuple[list[ReadEvent], float]:
         """Return what a source has read, oldest first, up to about ``max_rows`` rows, and when the oldest came."""
@@ -78,8 +76,7 @@ class Inbox:
                 rows += len(event)
                 lane.rows -= len(event)
                 lane.bytes -= weight(event)
-        if not lane.is_full:
-            lane.space.set()
+        lane.space.set()
         return taken, since
 
     def rows(self, source: str) -> int:

@@ -19,6 +19,7 @@ from streamflow._runtime.clock import CLOCK
 from streamflow._runtime.commit import Identity
 from streamflow._runtime.epochs import fingerprints
 from streamflow._runtime.executor import Executor, Shared
+from streamflow._runtime.lease import Lease
 from streamflow._runtime.progress import Progress
 from streamflow._runtime.runner import Runner
 from streamflow._runtime.settings import Settings
@@ -125,7 +126,10 @@ class Query:
         store = None if self._settings.checkpoint is None else LocalStore(self._settings.checkpoint)
         identity = Identity(self._plan.name, [n.name for n in self._plan.sinks], fingerprints(self._plan))
         checkpoints = None if store is None else Checkpoints(store, identity)
-        self._runner = Runner(self._plan, self._settings, self._executor, CLOCK.get(), checkpoints)
+        lease = None if self._settings.checkpoint is None else Lease(self._settings.checkpoint)
+        self._runner = Runner(
+            self._plan, self._settings, self._executor, CLOCK.get(), checkpoints=checkpoints, lease=lease
+        )
         started = asyncio.Event()
         self._supervisor = asyncio.create_task(
             self._runner.run(started.set, new_generation=self._new_generation), name=f"streamflow {self.name}"

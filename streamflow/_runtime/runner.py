@@ -21,11 +21,12 @@ from streamflow._runtime.clock import Clock
 from streamflow._runtime.epochs import Epochs
 from streamflow._runtime.executor import Executor
 from streamflow._runtime.inbox import Inbox, pieces
+from streamflow._runtime.lease import Lease
 from streamflow._runtime.outbox import Outbox
 from streamflow._runtime.progress import Meter, Progress
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import AvailableNow, MicroBatch, Once
-from streamflow.core.connector import Chunk, Reader, ReadEvent, SourceFinished, SplitFinished, SplitIdle, SplitOpened
+from streamflow.core.connector import Chunk, Reader, ReadEvent, Replay, SourceFinished, SplitFinished, SplitIdle, SplitOpened
 from streamflow.errors import SourceError, StreamflowError
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ BATCH_ROWS = 131_072
 """The most rows of one source that one batch takes."""
 READ_ROWS = 65_536
 """The most rows that a source is asked for at a time."""
+QUEUED_ROWS = 262_144
+"""The most rows of one source that wait for the loop."""
 TICK_SECONDS = 0.05
 """How often the clock is looked at, where something follows it."""
 
@@ -43,7 +46,14 @@ class Runner:
     """One run of a pipeline."""
 
     def __init__(
-        self, plan: Plan, settings: Settings, executor: Executor, clock: Clock, checkpoints: Checkpoints | None
+        self,
+        plan: Plan,
+        settings: Settings,
+        executor: Executor,
+        clock: Clock,
+        *,
+        checkpoints: Checkpoints | None,
+        lease: Lease | None,
     ) -> None:
         self.plan = plan
         self.graph = Graph(plan, is_tracking=checkpoints is not None)
@@ -60,7 +70,15 @@ class Runner:
         self._epochs = (
             None
             if checkpoints is None
-            else Epochs(checkpoints, self.graph, self.outbox, settings, self.meter, self._inbox.wake)
+            else Epochs(
+                checkpoints,
+                lease,
+                self.graph,
+                self.outbox,
+                settings=settings,
+                meter=self.meter,
+                wake=self._inbox.wake,
+            )
         )
         self._readers: dict[str, Reader] = {}
         self._open = set(self.graph.ingests)
@@ -155,7 +173,7 @@ class Runner:
         reader, ingest = self._readers[source], self.graph.ingests[source]
         loop = asyncio.get_running_loop()
         while True:
-            await self._inbox.wait_for_space(source)
+            await self._inbox.wait_for_space(source, min(QUEUED_ROWS, 32 * self._executor.piece_rows))
             limit = min(READ_ROWS, node.max_rows or READ_ROWS, 8 * self._executor.piece_rows)
             events = await _reading(node, reader.read(limit, ingest.wanted()))
             self._inbox.put(source, events, loop.time())
@@ -308,7 +326,14 @@ class Runner:
     # stopping
 
     async def _finish(self) -> None:
-        """Finish what is in flight, let everything fire if the input is over, and commit."""
+        """Finish what is in flight, let everything fire if the input is over, and commit.
+
+        Rows that nobody has worked on and that can be read again are left to the next run.
+        """
+        if self._is_stopping and not self._is_finishing:
+            for node in self.plan.sources:
+                if node.source.replay is Replay.REPLAYABLE:
+                    self._inbox.discard(node.name)
         while not self._inbox.is_empty:
             await self._batch()
         if self._is_finishing and not self.graph.is_ended:

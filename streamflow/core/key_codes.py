@@ -27,6 +27,8 @@ from streamflow.errors import DataError
 
 _SPAN = 1 << 16
 """Numbers no further apart than this are found by distance at once: the table takes 256 KB."""
+_MOST_WAITING = 1 << 16
+"""Columns of no more rows than this together are kept alive for a few new texts in them."""
 
 
 @final
@@ -222,11 +224,9 @@ class _Texts:
         self.dtype = dtype
         self.table = CodeTable(checked=True)
         self._seeds = secrets.randbits(63), secrets.randbits(63)
-        self._texts: list[pl.Series] = [pl.Series(dtype=pl.String)]
-        """In the order they came, in a few pieces, each less than half of the one before it."""
-        self._count = 0
+        self._store = _TextStore()
         self._places: I64 = np.zeros(0, dtype=np.int64)
-        """Where the text of a code stands in ``_texts``."""
+        """Where the text of a code stands in the store."""
 
     @property
     def size(self) -> int:
@@ -239,44 +239,79 @@ class _Texts:
     def encode(self, columns: Sequence[pl.Series]) -> I64:
         texts = _texts(columns[0])
         tokens, checks = self._hashes(texts)
-        codes, places = self.table.encode(tokens, checks)
-        if len(places):
-            self._remember(codes[places], texts[places])
+        codes, rows = self.table.encode(tokens, checks)
+        if len(rows):
+            self._remember(codes[rows], texts, rows)
         return codes
 
     def columns(self, codes: I64) -> list[pl.Series]:
-        if len(self._texts) > 1:
-            self._texts = [_joined(self._texts)]
-        texts = self._texts[0][self._places[codes]]
+        texts = self._store.texts()[self._places[codes]]
         return [texts.str.decode("hex") if self.dtype == pl.Binary else texts.cast(self.dtype)]
 
     def keep(self, live: Mask) -> None:
         self.table.keep(live)
         codes = self.table.codes()
-        texts = pl.concat(self._texts)[self._places[codes]]
-        self._texts, self._count = [_joined([texts])], len(texts)
+        self._store = _TextStore(self._store.texts(), self._places[codes])
         self._places = np.zeros(self.table.size, dtype=np.int64)
         self._places[codes] = np.arange(len(codes))
 
     def assign(self, codes: I64, values: pl.Series) -> None:
         texts = _texts(values)
         self.table.assign(codes, *self._hashes(texts), -1)
-        self._remember(codes, texts)
+        self._remember(codes, texts, np.arange(len(codes)))
 
     def _hashes(self, texts: pl.Series) -> tuple[I64, I64]:
         frame = texts.to_frame()
         tokens, checks = (frame.hash_rows(seed).to_numpy().view(np.int64) for seed in self._seeds)
         return tokens, checks
 
-    def _remember(self, codes: I64, texts: pl.Series) -> None:
+    def _remember(self, codes: I64, texts: pl.Series, rows: I64) -> None:
         if self.table.size > len(self._places):
             self._places = np.resize(self._places, max(self.table.size, 2 * len(self._places)))
-        self._places[codes] = np.arange(self._count, self._count + len(codes))
-        self._count += len(codes)
-        self._texts.append(_joined([texts]))
-        while len(self._texts) > 1 and len(self._texts[-2]) < 2 * len(self._texts[-1]):
-            last = self._texts.pop()
-            self._texts[-1] = _joined([self._texts[-1], last])
+        self._places[codes] = np.arange(self._store.size, self._store.size + len(rows))
+        self._store.add(texts, rows)
+
+
+@final
+class _TextStore:
+    """Texts in the order they came, to be asked for by their places; adding some costs little until one is asked for."""
+
+    __slots__ = ("_new", "_pieces", "_waiting", "size")
+
+    def __init__(self, texts: pl.Series | None = None, places: I64 | None = None) -> None:
+        self.size = 0
+        self._pieces: list[pl.Series] = [pl.Series(dtype=pl.String)]
+        """The texts, in a few pieces, each less than half of the one before it."""
+        self._new: list[tuple[pl.Series, I64]] = []
+        """Columns and which of their texts are to be stored: not copied yet, so the columns stay alive."""
+        self._waiting = 0
+        if texts is not None and places is not None:
+            self.add(texts, places)
+
+    def add(self, texts: pl.Series, places: I64) -> None:
+        """Store some texts of a column."""
+        self._new.append((texts.alias(""), places + self._waiting))
+        self._waiting += len(texts)
+        self.size += len(places)
+        if self._waiting > _MOST_WAITING:
+            self._copy_new()
+
+    def texts(self) -> pl.Series:
+        """Return all texts."""
+        self._copy_new()
+        if len(self._pieces) > 1:
+            self._pieces = [_joined(self._pieces)]
+        return self._pieces[0]
+
+    def _copy_new(self) -> None:
+        if not self._new:
+            return
+        columns = pl.concat([texts for texts, _ in self._new])
+        self._pieces.append(_joined([columns[np.concatenate([places for _, places in self._new])]]))
+        self._new, self._waiting = [], 0
+        while len(self._pieces) > 1 and len(self._pieces[-2]) < 2 * len(self._pieces[-1]):
+            last = self._pieces.pop()
+            self._pieces[-1] = _joined([self._pieces[-1], last])
 
 
 @final
@@ -377,7 +412,7 @@ def _texts(series: pl.Series) -> pl.Series:
 
 def _joined(texts: Sequence[pl.Series]) -> pl.Series:
     """Return the texts in memory of their own; what polars takes from a series keeps the whole series alive."""
-    return pl.concat([t.alias("") for t in texts], rechunk=True) + ""
+    return pl.concat(texts, rechunk=True) + ""
 
 
 def _mask(codes: I64, size: int) -> Mask:

@@ -6,9 +6,8 @@ is mutable is copied where it would be shared.
 
 ``step`` says what one more row means; ``fold`` is the same for a run of rows, faster.
 
-Here are the kinds over numbers; the others are in ``row_exact``, ``row_extremes``, ``row_ordered``, ``row_sketches`` and
-``row_user``;
-``row_kinds`` knows them all.  Knows no pane, no window and no checkpoint file.
+Here are the kinds that add numbers up; ``row_kinds`` knows where the others are.  Knows no pane, no window and no
+checkpoint file.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from streamflow.core.row_partial import Chosen, RowPartial, RowRun, States
 from streamflow.core.row_reading import Reading, refusal
 from streamflow.core.row_types import KeyType
 from streamflow.core.row_values import MOST_INT
-from streamflow.core.rows import Rows
+from streamflow.core.rows import Rows, pick
 from streamflow.core.stamps import Stamps
 from streamflow.core.timestamp import EARLIEST, LATEST, MAX_TIMESTAMP
 from streamflow.errors import DefinitionError, InternalError
@@ -106,7 +106,7 @@ class RowFolding:
 
         A lazy window takes only rows of keys that it has merged.
         """
-        chosen = _choose(run, rows)
+        chosen = Chosen.of(_own(run), rows)
         if partial.cover is not None:
             chosen = chosen.where([key in partial.states[0] for key in chosen.keys])
         failed: list[Failure] = []
@@ -129,7 +129,7 @@ class RowFolding:
         self, partial: RowPartial, run: Run, rows: Index, windows: tuple[I64, I64]
     ) -> tuple[Batch, Sequence[Refused]]:
         """Fold rows into a partial one by one; return the result after each row, with the row's own stamps."""
-        chosen = _choose(run, rows)
+        chosen = Chosen.of(_own(run), rows)
         if partial.cover is not None:
             self._materialise(partial, chosen.keys, partial.cover)
         failed: list[Failure] = []
@@ -202,7 +202,7 @@ class RowFolding:
 
     def touched(self, run: Run, rows: Index) -> Keys:
         """Return the distinct keys of these rows, in the order of their first row."""
-        return dict.fromkeys(_choose(run, rows).keys)
+        return dict.fromkeys(pick(_own(run).keys, rows))
 
     def union(self, sets: Sequence[Iterable[Any]]) -> Keys:
         """Return the union of sets of keys, in order."""
@@ -355,10 +355,10 @@ class RowFolding:
         return pl.DataFrame(columns)
 
 
-def _choose(run: Run, rows: Index) -> Chosen:
+def _own(run: Run) -> RowRun:
     if not isinstance(run, RowRun):
         raise InternalError(f"the row layout was given a {type(run).__name__}")
-    return Chosen.of(run, rows)
+    return run
 
 
 def _refusals(failed: Sequence[Failure], chosen: Chosen) -> list[Refused]:

@@ -48,7 +48,6 @@ _FLAT: Mapping[type[pl.DataType], frozenset[type]] = {
     pl.Date: frozenset({date}),
     pl.Time: frozenset({time}),
     pl.Duration: frozenset({timedelta}),
-    pl.Null: frozenset(),
     **dict.fromkeys((pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128), frozenset({int})),
     **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64), frozenset({int})),
     **dict.fromkeys((pl.Float32, pl.Float64), frozenset({float})),
@@ -146,13 +145,11 @@ class Schema:
 
 
 def _fit_at_a_glance(values: list[Any], dtype: pl.DataType) -> bool:
-    allowed = _FLAT.get(dtype.base_type())
-    if allowed is not None:
-        return {type(v) for v in values} <= allowed | {type(None)}
+    kinds = {type(v) for v in values} - {type(None)}
     if isinstance(dtype, pl.Datetime):
-        zones = {getattr(v, "tzinfo", v) for v in values if v is not None}
-        return zones == {None} if dtype.time_zone is None else zones == {UTC}
-    return False
+        zone = None if dtype.time_zone is None else UTC
+        return kinds <= {datetime} and {v.tzinfo for v in values if v is not None} <= {zone}
+    return kinds <= _FLAT.get(dtype.base_type(), frozenset())
 
 
 _UTC = pl.Datetime("us", "UTC")

@@ -83,7 +83,15 @@ class Rig:
         identity = Identity(self.plan.name, list(self.sinks), fingerprints(self.plan))
         graph, outbox = Graph(self.plan, is_tracking=True), Outbox(self.plan, has_checkpoint=True)
         checkpoints = Checkpoints(self._store, identity)
-        epochs = Epochs(checkpoints, graph, outbox, self._settings, Meter(self.plan.name), asyncio.Event())
+        epochs = Epochs(
+            checkpoints,
+            None,
+            graph,
+            outbox,
+            settings=self._settings,
+            meter=Meter(self.plan.name),
+            wake=asyncio.Event(),
+        )
         self._run, self._failure = _Run(graph, outbox, epochs), None
         found = await epochs.recover(self.plan, self.clock.now(), new_generation=False)
         await epochs.begin(is_fresh=found is None, new_generation=False)

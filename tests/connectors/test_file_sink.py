@@ -194,6 +194,22 @@ async def test_overwriting_removes_only_what_a_sink_wrote(tmp_path: Path) -> Non
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+async def test_what_no_token_covers_is_removed_and_what_is_not_ours_is_left(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path, "parquet")
+    await deliver(sink, [rows({"a": 1})])
+    leftovers = ["part-0001-000000002-0000.parquet", "part-0002-000000001-0000.parquet", ".part-0001-2-0.parquet.tmp"]
+    for name in [*leftovers, "_SUCCESS", "part-x.parquet"]:
+        (tmp_path / name).write_bytes(b"")
+    assert [p.name for p in committed_parts(tmp_path)] == ["part-0001-000000001-0000.parquet"]
+    await sink.writer("p", "out").open()
+    assert sorted(p.name for p in files(sink)) == [
+        "_SUCCESS",
+        "_streamflow.token",
+        "part-0001-000000001-0000.parquet",
+        "part-x.parquet",
+    ]
+
+
 async def test_a_file_shorter_than_its_token_is_refused(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "x")
     await deliver(sink, [rows({"a": 1})])
@@ -383,13 +399,13 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_process_killed_again_and_again_writes_each_row_once(tmp_path: Path, kind: Any) -> None:
-    sink, epochs = FileSink(tmp_path / "x", kind), 80
+    sink, epochs = FileSink(tmp_path / "x", kind), 40
     chance, kills, done = random.Random(7), 0, 0
     while True:
         command = [sys.executable, "-c", KILLED, str(sink.path), kind, str(epochs)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            for _ in range(chance.randrange(1, 50)):
+            for _ in range(chance.randrange(1, 20)):
                 done = int(process.stdout.readline() or epochs)
             if done < epochs:
                 process.kill()

@@ -1,4 +1,4 @@
-"""What the tests of the row layout share: batches of rows, a naive model of every kind of aggregation, and strategies."""
+"""What the tests of the row layout share: batches, a naive model of every kind of aggregation, and strategies."""
 
 from __future__ import annotations
 

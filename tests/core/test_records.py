@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections import UserDict
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamflow.core import records
 from streamflow.core.columns import Columns
 from streamflow.core.folding import Windowed
 from streamflow.core.records import fields_of, identity, identity_of, iso, key_fields, plain, read_table
@@ -217,7 +217,7 @@ def test_text_of_times_is_the_time_again(value: datetime) -> None:
     except DataError:
         assert value.year in {1, 9999}
         return
-    assert datetime.fromisoformat(text) == value
+    assert datetime.fromisoformat(text) == (value if value.tzinfo is None else value.astimezone(UTC))
     assert len(text) == (26 if value.tzinfo is None else 32)
 
 
@@ -229,9 +229,7 @@ def test_text_of_times_sorts_like_the_times(naive: list[datetime]) -> None:
 
 
 def test_types_without_end_do_not_fill_the_memory() -> None:
-    for number in range(3_000):
-        kind = dataclasses.make_dataclass("Made", ["a"])
-        assert fields_of(kind(number)) == {"a": number}
-    from streamflow.core.records import _READERS
-
-    assert len(_READERS) <= 1024
+    for _ in range(3_000):
+        value = type("Made", (), {})()
+        assert fields_of(value) == {"value": value}
+    assert len(records._READERS) <= 1024

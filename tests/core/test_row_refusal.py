@@ -18,7 +18,6 @@ from streamflow.core.row_fold import RowFolding
 from streamflow.errors import CheckpointError, DataError
 from tests.core.row_rig import (
     Order,
-    Reader,
     batch,
     everything,
     expected,

@@ -1,8 +1,8 @@
-"""Every program in the documents runs, prints what stands below it, and cites only tests that exist.
+"""Every program in the documents runs and prints what stands below it, and what they name exists.
 
-A block marked ``python`` is a program of its own; one marked ``python continue`` goes on where the block before it in the
-same document ended.  A block marked ``text output`` is what the program before it prints, or the error it ends with; ``...``
-in it stands for anything.
+A block marked ``python`` is a program of its own; one marked ``python continue`` goes on where the block before it in
+the same document ended.  A block marked ``text output`` is what the program before it prints, or the error it ends
+with; ``...`` in it stands for anything.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from streamflow.errors import StreamflowError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 BLOCK = re.compile(r"^```(?P<kind>python(?: continue)?|text output)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULE = "document"
 
@@ -92,7 +93,7 @@ def test_every_program_runs_and_prints_what_it_says(
             assert matches(printed, said), printed
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_document
 def test_every_test_that_a_document_names_exists(document: Path) -> None:
     named = set(re.findall(r"`(test_\w+)`", document.read_text()))
     defined = {
@@ -101,7 +102,19 @@ def test_every_test_that_a_document_names_exists(document: Path) -> None:
     assert named - defined == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_document
+def test_every_transcript_that_a_document_names_exists(document: Path) -> None:
+    for file, name in re.findall(r"`(\w+\.yaml): ([^`]+)`", document.read_text()):
+        assert f"name: {name}\n" in (ROOT / "tests" / "transcripts" / file).read_text().replace('"', ""), name
+
+
+@each_document
+def test_every_path_that_a_document_names_exists(document: Path) -> None:
+    paths = re.findall(r"`((?:streamflow|tests|docs|tools)/[\w./-]+)`", document.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@each_document
 def test_every_link_leads_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
     local = [link for link in links if "://" not in link]

@@ -161,6 +161,7 @@ class SqliteWriter:
         return await anyio.to_thread.run_sync(locked)
 
     def _open(self) -> Token | None:
+        self._close()  # opened again after an error, it begins anew
         path = Path(self._sink.path).absolute()
         with self._failing(f"cannot open {path}"):
             self._connection = sqlite3.connect(
