@@ -4,9 +4,9 @@ For a ``Stream``, each function takes a function of the row: ``agg.sum(lambda or
 each starts from a column, ``agg.col("amount").sum()``, or an expression, ``agg.expr(pl.col("a") * 2).sum()``.
 Both build the same ``Aggregate``.  The names are those of polars and SQL, so import the module, not the functions.
 
-Nulls are as in polars: None is ignored, by all but ``first``, ``last`` and ``collect``; the sum of nothing is 0, and the
-mean, minimum or maximum of nothing is None.  NaN is a number to ``sum``, ``mean`` and ``variance``, and is passed over
-by what compares: ``min`` and ``max`` give it only where there is nothing else.
+Nulls are as in polars: None is ignored, by all but ``first``, ``last`` and ``collect``; the sum of nothing is 0, and
+the mean, minimum or maximum of nothing is None.  NaN is a number to ``sum``, ``mean`` and ``variance``, and is passed
+over by what compares: ``min`` and ``max`` give it only where there is nothing else.
 
 Knows no layout: ``core.row_fold`` and ``core.column_fold`` keep what is asked for here.
 """

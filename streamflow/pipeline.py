@@ -1,7 +1,7 @@
 """``Pipeline``: a named plan, and the doors to run it.
 
-``run()`` owns the process's event loop, for a script; ``start()`` shares somebody's, for an application.  The command ``streamflow
-run`` goes through ``worker``.  All run the same plan on the same engine.
+``run()`` owns the process's event loop, for a script; ``start()`` shares somebody's, for an application.  The command
+``streamflow run`` goes through ``worker``.  All run the same plan on the same engine.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Pipeline:
     """A named plan of sources, steps and sinks, and how it is to be run.
 
     Args:
-        name: The name: of its state, its tokens in sinks, and its metrics.
-        trigger: When a batch is cut: ``continuous()`` (the default), ``micro_batch("1s")``, ``available_now()`` or ``once()``.
-        checkpoint: The folder for checkpoints (``"file:./state"`` or a path); None keeps state in memory only.
-        epoch: How often a checkpoint is committed.  Output of exactly-once sinks is seen once an epoch.
-        guarantee: ``"exactly_once"`` refuses to run a path that cannot keep it; None says in ``explain()`` what is kept.
+        name: The name: of its state, its tokens in sinks, and its metrics. trigger: When a batch is cut:
+        ``continuous()`` (the default), ``micro_batch("1s")``, ``available_now()`` or ``once()``. checkpoint: The
+        folder for checkpoints (``"file:./state"`` or a path); None keeps state in memory only. epoch: How often a
+        checkpoint is committed.  Output of exactly-once sinks is seen once an epoch. guarantee: ``"exactly_once"``
+        refuses to run a path that cannot keep it; None says in ``explain()`` what is kept.
 
     Raises:
         DefinitionError: If one of them says something that cannot run.
@@ -182,7 +182,9 @@ class Pipeline:
         return explain(self.plan, self.settings.describe(self.plan))
 
     def __repr__(self) -> str:
-        return f"Pipeline({self.name!r}: {len(self.plan.sources)} sources, {len(self.plan.steps)} steps, {len(self.plan.sinks)} sinks)"
+        plan = self.plan
+        parts = f"{len(plan.sources)} sources, {len(plan.steps)} steps, {len(plan.sinks)} sinks"
+        return f"Pipeline({self.name!r}: {parts})"
 
 
 def _source_node(

@@ -131,7 +131,7 @@ class Stream(Generic[T]):
         )
         return OrderedStream(self._plan, add_step(self._plan, node), self._policy)
 
-    def window(
+    def window_all(
         self,
         window: Window,
         *,
@@ -168,7 +168,10 @@ class Stream(Generic[T]):
         show(self._plan, self._input, limit)
 
     def head(self, rows: int = 5) -> Preview[T]:
-        """Return the first rows when awaited: runs what leads here, without checkpoint and sinks, and prints a table."""
+        """Return the first rows when awaited.
+
+        Runs what leads here, without checkpoint and sinks, and prints a table.
+        """
         return Preview(self._plan, self._input, rows)
 
     def _step(
@@ -255,8 +258,9 @@ class KeyedStream(Stream[T], Generic[K, T]):
 
         Args:
             window: ``tumbling(...)``, ``sliding(...)`` or ``session(...)``.
-            emit: ``"close"``: one row when the watermark passes the end.  ``"each"``: one for each row, at once, for the
-                window that ends next.  ``"update"``: changed windows once per batch.  ``"complete"``: all, once per batch.
+            emit: ``"close"``: one row when the watermark passes the end.  ``"each"``: one for each row, at once, for
+                the window that ends next.  ``"update"``: changed windows once per batch.  ``"complete"``: all windows,
+                once per batch.
             allowed_lateness: How long after its end a window still takes rows; it is then emitted again.
             late: ``"drop"`` judges a row by its own split's watermark too, so that a replay drops the same rows;
                 ``"keep"`` by the step's alone, which keeps more and depends on timing.

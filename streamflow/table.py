@@ -1,12 +1,12 @@
 """``Table``: a pipeline's rows as columns, computed by polars expressions and never by a loop over rows.
 
-The same verbs as ``Stream`` where they mean the same.  Expressions outside ``agg`` are row-wise: what looks at other rows is
-refused where it is written, since its answer would depend on where a batch ends.
+The same verbs as ``Stream`` where they mean the same.  Expressions outside ``agg`` are row-wise: what looks at other
+rows is refused where it is written, since its answer would depend on where a batch ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -91,7 +91,8 @@ class Table:
         """Return the rows with the columns of a static table beside them.
 
         Args:
-            static: A frame, or the path of a parquet, csv, ndjson or Arrow IPC file; read now, and the same until the end.
+            static: A frame, or the path of a parquet, csv, ndjson or Arrow IPC file; read now, and the same until
+                the end.
             on: The columns that both have.  They must be unique in the static table.
             how: ``"left"`` keeps rows without a match, with nulls; ``"inner"`` leaves them out.
             name: The name of the step.
@@ -175,7 +176,10 @@ class Table:
         show(self._plan, self._input, limit)
 
     def head(self, rows: int = 5) -> Preview[dict[str, Any]]:
-        """Return the first rows when awaited: runs what leads here, without checkpoint and sinks, and prints a table."""
+        """Return the first rows when awaited.
+
+        Runs what leads here, without checkpoint and sinks, and prints a table.
+        """
         return Preview(self._plan, self._input, rows)
 
     def _add(
@@ -309,8 +313,14 @@ def stream_to_table(plan: Plan, input: Input, schema: Mapping[str, Any] | type |
 def _static(source: pl.DataFrame | str | Path) -> pl.DataFrame:
     if isinstance(source, pl.DataFrame):
         return source
-    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".ndjson": pl.read_ndjson, ".jsonl": pl.read_ndjson}
-    readers |= {".ipc": pl.read_ipc, ".arrow": pl.read_ipc}
+    readers: dict[str, Callable[[str | Path], pl.DataFrame]] = {
+        ".parquet": pl.read_parquet,
+        ".csv": pl.read_csv,
+        ".ndjson": pl.read_ndjson,
+        ".jsonl": pl.read_ndjson,
+        ".ipc": pl.read_ipc,
+        ".arrow": pl.read_ipc,
+    }
     reader = readers.get(Path(source).suffix)
     if reader is None:
         raise DefinitionError(f"join takes a frame or a file that ends in {', '.join(readers)}, got {str(source)!r}")

@@ -1,4 +1,7 @@
-"""Windowed aggregations as both faces write them: what ``window(...)`` collects and ``aggregate`` or ``agg`` adds to the plan."""
+"""Windowed aggregations as both faces write them.
+
+What ``window(...)`` collects and ``aggregate`` or ``agg`` adds to the plan.
+"""
 
 from __future__ import annotations
 

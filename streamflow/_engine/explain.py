@@ -45,7 +45,8 @@ def _step(plan: Plan, node: StepNode) -> list[str]:
     origin = ", ".join(_origin(i) for i in node.inputs)
     layouts = node.takes.value if node.takes is node.gives else f"{node.takes.value} -> {node.gives.value}"
     detail = f" {node.detail}" if node.detail else ""
-    head = f"step {node.name}: {node.verb}{detail} [{layouts}, {node.edge.value}, {plan.label(node.name).value}] <- {origin}"
+    traits = f"{layouts}, {node.edge.value}, {plan.label(node.name).value}"
+    head = f"step {node.name}: {node.verb}{detail} [{traits}] <- {origin}"
     notes = ["one pass with " + node.inputs[0].node] if _is_fused(plan, node) else []
     notes += [f"state {node.name} ({node.fingerprint})"] if node.is_stateful else []
     notes += ["waits for the watermark"] if node.waits else []

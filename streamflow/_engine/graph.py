@@ -3,8 +3,8 @@
 One call, one element: it goes through the graph depth first, and everything it causes has left before the call
 returns.  There is no queue, no task and no await between steps, so neighbouring steps are one pass by construction.
 
-Order at a watermark (R1): what a step fires leaves it first, then the watermark is forwarded.  A step with several inputs
-sees the minimum over those that count; an input that is silent may leave the minimum and return (R6).
+Order at a watermark (R1): what a step fires leaves it first, then the watermark is forwarded.  A step with several
+inputs sees the minimum over those that count; an input that is silent may leave the minimum and return (R6).
 
 Knows no clock and no sink: sinks are names, and what reached them waits in ``take_outputs``.
 """
@@ -51,8 +51,8 @@ class Station:
 class Graph:
     """A plan that runs.
 
-    Feed it with ``feed`` (chunks of a source), ``idle``, ``finish``, ``tick`` and ``end``; take what reached the sinks with
-    ``take_outputs``; ``snapshot`` and ``restore`` between any two calls.
+    Feed it with ``feed`` (chunks of a source), ``idle``, ``finish``, ``tick`` and ``end``; take what reached the
+    sinks with ``take_outputs``; ``snapshot`` and ``restore`` between any two calls.
     """
 
     def __init__(self, plan: Plan, *, is_tracking: bool = False) -> None:

@@ -1,8 +1,8 @@
 """From chunks to batches: decode, event time, watermark per split, refusals.  The first step of every source.
 
-Here, and nowhere else, a row gets its stamps: its event time, the watermark of its split just before it (``wm``), and where
-a step asks for them the source's watermark (``mark``) and its identity.  Here too a time from the future is refused, so that
-one bad clock cannot make everything else late.
+Here, and nowhere else, a row gets its stamps: its event time, the watermark of its split just before it (``wm``), and
+where a step asks for them the source's watermark (``mark``) and its identity.  Here too a time from the future is
+refused, so that one bad clock cannot make everything else late.
 
 The clock's time comes in as an argument; nothing is read here.
 """
@@ -111,7 +111,10 @@ class Ingest:
         return self.merge.finish(split)
 
     def tick(self, now: int) -> int:
-        """Find out by the clock which splits are idle, and let what follows the clock follow it; return the watermark."""
+        """Find out by the clock which splits are idle, and let what follows the clock follow it.
+
+        Return the watermark.
+        """
         node = self.node
         if node.event_time is None:
             for name, status in self.merge.status.items():
@@ -137,7 +140,8 @@ class Ingest:
     def wanted(self) -> list[str]:
         """Return the splits to read, the one furthest behind first.
 
-        A split that a checkpoint says is finished is asked for once more: its reader, new in this life, must say so too.
+        A split that a checkpoint says is finished is asked for once more: its reader, new in this life, must say so
+        too.
         """
         unfinished = [s for s in self.splits if s not in self._done and not self.is_paused(s)]
         return sorted(unfinished, key=self.merge.marks.__getitem__)

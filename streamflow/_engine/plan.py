@@ -1,7 +1,7 @@
 """The plan: named steps and how they hang together, as both faces build it.  Values only; ``graph`` runs it.
 
-Every verb of ``Stream`` and ``Table`` adds one node.  A node's name is its id: it names the step's state, its metrics and its
-errors, so it must be unique and stay the same when code around it moves.
+Every verb of ``Stream`` and ``Table`` adds one node.  A node's name is its id: it names the step's state, its metrics
+and its errors, so it must be unique and stay the same when code around it moves.
 """
 
 from __future__ import annotations
@@ -56,18 +56,14 @@ class SourceNode:
     """A source, and how its rows get their event time.
 
     Attributes:
-        name: Its id.
-        source: Where rows come from.
-        layout: What its batches are.
-        event_time: A function of a row, the name of a column, or None for ingestion time.
-        time_unit: What a number given as event time counts.
-        strategy: How a split's watermark moves.
-        on_error: What happens to rows that cannot be decoded or have no event time.
-        idle_after: Leave a silent split out of the watermark after this long by the clock, microseconds; None for never.
-        max_future: Refuse rows this far ahead of the clock, microseconds; None for no cap.
-        idle_advance: Let the watermark follow the clock while every split is idle.
-        max_skew: Pause a split this far ahead of the slowest, microseconds.
-        schema: The type of the rows or the columns of the frame, where the source yields the other form.
+        name: Its id. source: Where rows come from. layout: What its batches are. event_time: A function of a row, the
+        name of a column, or None for ingestion time. time_unit: What a number given as event time counts. strategy:
+        How a split's watermark moves. on_error: What happens to rows that cannot be decoded or have no event time.
+        idle_after: Leave a silent split out of the watermark after this long by the clock, microseconds; None for
+        never. max_future: Refuse rows this far ahead of the clock, microseconds; None for no cap. idle_advance: Let
+        the watermark follow the clock while every split is idle. max_skew: Pause a split this far ahead of the
+        slowest, microseconds. schema: The type of the rows or the columns of the frame, where the source yields the
+        other form.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """The outbox: what has reached the sinks and is not yet written.
 
-With a checkpoint, rows are encoded to the sink's wire form and staged; they are written when their epoch is committed,
-with its token.  Rows for sinks that show at once (``AT_ONCE``), and all rows where there is no checkpoint, are written as they come.
+With a checkpoint, rows are encoded to the sink's wire form and staged; they are written when their epoch is
+committed, with its token.  Rows for sinks that show at once (``AT_ONCE``), and all rows where there is no checkpoint,
+are written as they come.
 """
 
 from __future__ import annotations

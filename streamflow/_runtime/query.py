@@ -1,8 +1,9 @@
 """``Query``: a pipeline that runs inside somebody's event loop.
 
-It is a class and not a generator, and holds no cancel scope across a ``yield``: a ``break`` in the host's body, a fixture that ends in
-another task, a cancellation at any await leave nothing behind.  A supervisor task owns all others; when the pipeline
-fails, it cancels the body as ``asyncio.timeout`` does, and leaving the body raises the pipeline's error.
+It is a class and not a generator, and holds no cancel scope across a ``yield``: a ``break`` in the host's body, a
+fixture that ends in another task, a cancellation at any await leave nothing behind.  A supervisor task owns all
+others; when the pipeline fails, it cancels the body as ``asyncio.timeout`` does, and leaving the body raises the
+pipeline's error.
 
 Touches neither signals, nor gc, nor any setting of the loop.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 from streamflow._engine.plan import Plan
 from streamflow._runtime.checkpoint import Checkpoints
@@ -31,8 +32,8 @@ from streamflow.errors import StreamflowError
 class Query:
     """A running pipeline: enter it with ``async with``.
 
-    Leaving the body suspends it (``stop()``); when the input has ended, ``wait()`` returns.  If it fails, the body is cancelled at
-    once and leaving it raises the error.
+    Leaving the body suspends it (``stop()``); when the input has ended, ``wait()`` returns.  If it fails, the body is
+    cancelled at once and leaving it raises the error.
     """
 
     def __init__(
@@ -112,7 +113,8 @@ class Query:
             StreamflowError: If the pipeline has no checkpoint, or failed.
         """
         request = self._running().checkpoint()
-        await asyncio.wait({request, self._supervised()}, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {request, self._supervised()}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not request.done():
             await self.wait()
             raise StreamflowError(f"pipeline {self.name!r} ended before the checkpoint was committed")

@@ -1,7 +1,7 @@
 """``run()`` and ``serve()``: a query on an event loop of its own, in a process that is ours.
 
-Only here are signals, the garbage collector and the loop's make touched.  SIGINT and SIGTERM suspend: exit 0.  A second one
-stops at once: exit 130, and the next run recovers.
+Only here are signals, the garbage collector and the loop's make touched.  SIGINT and SIGTERM suspend: exit 0.  A
+second one stops at once: exit 130, and the next run recovers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The runner: one query while it runs.  Decides when to call the engine; decides nothing about rows.
 
-Its loop: wait for the trigger; take what has arrived; let the graph work on it; write or stage what reached the sinks; cut
-an epoch where one is due (``epochs``).
+Its loop: wait for the trigger; take what has arrived; let the graph work on it; write or stage what reached the
+sinks; cut an epoch where one is due (``epochs``).
 
 Start is an epoch: the take-over is committed with every start position before a row is read.  Suspend (R5) reads no
 more, finishes what is in flight and commits; end lets everything fire first.
@@ -26,7 +26,16 @@ from streamflow._runtime.outbox import Outbox
 from streamflow._runtime.progress import Meter, Progress
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import AvailableNow, MicroBatch, Once
-from streamflow.core.connector import Chunk, Reader, ReadEvent, Replay, SourceFinished, SplitFinished, SplitIdle, SplitOpened
+from streamflow.core.connector import (
+    Chunk,
+    Reader,
+    ReadEvent,
+    Replay,
+    SourceFinished,
+    SplitFinished,
+    SplitIdle,
+    SplitOpened,
+)
 from streamflow.errors import SourceError, StreamflowError
 
 T = TypeVar("T")
@@ -151,6 +160,7 @@ class Runner:
             found = await self._epochs.recover(self.plan, now, new_generation=new_generation)
             self.restored = found.epoch if found is not None else None
             self.was_finished = found is not None and found.finished
+        self.meter.begin(self.graph.ledgers)
         if not self.was_finished:
             for node in self.plan.sources:
                 await self._open_source(node, now)

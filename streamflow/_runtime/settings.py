@@ -49,7 +49,7 @@ class Settings:
             raise DefinitionError(f"guarantee must be 'exactly_once' or None, got {guarantee!r}")
         if guarantee is not None and checkpoint is None:
             raise DefinitionError("guarantee='exactly_once' needs checkpoint=, a folder that outlives the process")
-        return Settings(trigger, _folder(checkpoint), duration(epoch, "epoch", minimum=1), guarantee)  # type: ignore[arg-type]  # just checked
+        return Settings(trigger, _folder(checkpoint), duration(epoch, "epoch", minimum=1), guarantee)
 
     def check(self, plan: Plan) -> None:
         """Check that the plan can keep what was promised, and has something to do.

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, Protocol, final
 
 from streamflow._runtime.progress import Progress
@@ -66,7 +65,6 @@ class Watch:
         """How it ended, or how far it was when it failed; None if it never started."""
         self._settings = settings
         self._display = display
-        self._first: Progress | None = None
 
     def __call__(self, query: Query) -> Coroutine[Any, Any, None]:
         """Show the start, and return what shows the rest."""
@@ -83,9 +81,7 @@ class Watch:
             self._note(query)
 
     def _note(self, query: Query) -> Progress:
-        now = query.progress()
-        self._first = self._first or now
-        progress = since(self._first, now)
+        progress = query.progress()
         self.ending = Ending(progress, query.restored, self._settings.checkpoint, was_finished=query.was_finished)
         return progress
 
@@ -132,20 +128,6 @@ class LogLines:
             "dead_letters": progress.dead_letters,
         }
         logger.info(ending.how, extra=extra if progress.epoch is None else extra | {"checkpoint": progress.epoch})
-
-
-def since(first: Progress, now: Progress) -> Progress:
-    """Return what was done between the two: a run that goes on from a checkpoint goes on counting, too."""
-    sources = {
-        name: replace(source, rows=source.rows - first.sources[name].rows) for name, source in now.sources.items()
-    }
-    return replace(
-        now,
-        sources=sources,
-        late=now.late - first.late,
-        dropped=now.dropped - first.dropped,
-        dead_letters=now.dead_letters - first.dead_letters,
-    )
 
 
 def waiting(progress: Progress) -> int:

@@ -158,7 +158,7 @@ class _Reader:
                     self._ready.set()
                 if len(buffer) % 16 == 0:
                     await self._give_way()
-                if False:  # the generator has swallowed its cancellation
+                if self._is_closing:  # the generator has swallowed its cancellation
                     break
         finally:
             if isinstance(rows, AsyncGenerator):

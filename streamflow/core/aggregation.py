@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aggregation(Generic[T, A, R]):
     """An aggregation of your own, over Python values.
 
@@ -52,7 +52,7 @@ class Aggregation(Generic[T, A, R]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aggregate(Generic[T, R]):
     """One of streamflow's aggregations: ``kind`` of what ``reads`` gives for each row.
 

@@ -188,6 +188,29 @@ class ColumnFolding:
 
     # ---------------------------------------------------------------------------------------------------- keeping
 
+    def keyed(self, keys: Sequence[Any]) -> I64:
+        """Return keys that are given one by one, of a step with one key column, as codes."""
+        return self._codes.load([pl.Series(self._codes.names[0], keys)], len(keys))
+
+    def move(self, partial: ColumnPartial, old: Sequence[Any], new: Sequence[Any]) -> None:
+        """Merge the state of each key of ``old`` into the key of ``new`` beside it, in place; ``old`` keys are gone then.
+
+        Keys move one after another, each through its state columns.
+        """
+        for gone, key in zip(old, new, strict=True):
+            at = partial.find(self.keyed([gone]))
+            if len(at):
+                frame = self._frame(partial, at)
+                renamed = frame.with_columns(pl.lit(key, dtype=frame.schema["key_0"]).alias("key_0"))
+                moved = self.load(renamed)
+                self.discard(partial, [gone])
+                self.absorb(partial, moved)
+
+    def discard(self, partial: ColumnPartial, keys: Sequence[Any]) -> None:
+        """Forget these keys of a partial, in place; keys that it does not have are passed over."""
+        if len(keys):
+            partial.discard(self.keyed(keys), self._codes.size)
+
     def keys(self, partial: ColumnPartial) -> int:
         """Return how many keys the partial has; one pass over an array."""
         return len(partial)

@@ -24,6 +24,8 @@ from streamflow.core.column_scan import Values
 
 _ALWAYS = 1024
 """Below this many codes a slot is its code."""
+_FEW_GONE = 1024
+"""Below this many discarded keys nothing is moved."""
 _SHARE = 8
 """Above, where at least one code in so many has rows."""
 
@@ -39,7 +41,7 @@ class ColumnPartial:
         dirty: The slots changed since they were last asked for; None where nobody asks.
     """
 
-    __slots__ = ("__weakref__", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
+    __slots__ = ("__weakref__", "_gone", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
 
     def __init__(self, keeping: Keeping, *, is_tracked: bool) -> None:
         self._keeping = keeping
@@ -48,6 +50,7 @@ class ColumnPartial:
         self.counts: list[I64 | None] = [None] * len(keeping.inputs.expressions)
         self.dense: list[DenseState | None] = []
         self.long: list[LongState[Any] | None] = []
+        self._gone: I64 = _NO_CODES
         self.dirty: Mask | None = np.zeros(0, dtype=np.bool_) if is_tracked else None
 
     def __len__(self) -> int:
@@ -221,6 +224,25 @@ class ColumnPartial:
             moved.dirty[to] = self.dirty[at]
         self.long = self.long or moved.long
         self._table, self.rows, self.counts, self.dense, self.dirty = table, moved.rows, moved.counts, moved.dense, moved.dirty
+
+    def discard(self, codes: I64, size: int) -> None:
+        """Forget what is held of some codes; O(what is held), so a few are put off until they are many.
+
+        Until then nobody may ask for them.
+        """
+        self._gone = np.union1d(self._gone, codes)
+        if len(self._gone) < max(_FEW_GONE, len(self) // 2):
+            return
+        kept = np.setdiff1d(self.codes(), self._gone, assume_unique=False)
+        dirty = np.intersect1d(self.dirty_codes(), kept)
+        held = ColumnPartial(self._keeping, is_tracked=self.dirty is not None)
+        held.absorb(self, size, kept)
+        self._table, self.rows, self.counts, self.dense, self.long = held._table, held.rows, held.counts, held.dense, held.long
+        self.dirty = held.dirty
+        self._gone = _NO_CODES
+        if self.dirty is not None:
+            self.dirty[:] = False
+            self.touch(self.find(dirty))
 
     def clear(self) -> None:
         """Forget everything."""

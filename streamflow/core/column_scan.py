@@ -24,8 +24,8 @@ Values = npt.NDArray[Any]
 Parts = tuple[Values, ...]
 Combine = Callable[[Parts, Parts], Parts]
 
-_FEW = 32
-"""Matrices of fewer rows go row by row, all groups at once; in higher ones a group costs more than a row does."""
+_FEW_ROWS, _FEW_GROUPS = 32, 150
+"""Lower and wider matrices go row by row, all groups at once; in others a row costs more than numpy takes for a group."""
 
 
 @final
@@ -36,7 +36,7 @@ class _Matrix:
     first: int
     height: int
     groups: I64
-    is_flat: bool
+    is_flat: int
     """Whether the values of a group lie side by side, rather than those of a row."""
 
     @property
@@ -68,8 +68,9 @@ class Groups:
         np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
         self._starts: I64 = np.flatnonzero(is_first)
         self.slots: I64 = ordered[self._starts]
-        self.lengths: I64 = np.diff(self._starts, append=len(slots))
-        self.last: I64 = self._order[self._starts + self.lengths - 1]
+        ends = np.append(self._starts[1:], len(slots))
+        self.lengths: I64 = ends - self._starts
+        self.last: I64 = self._order[ends - 1]
 
     def running(self, ufunc: np.ufunc, initial: Values, values: Values) -> Values:
         """Return ``ufunc`` over the group's initial value and its values so far, after each row.
@@ -135,22 +136,21 @@ class Groups:
         counts = np.bincount(classes)
         heights = np.zeros_like(counts)
         np.maximum.at(heights, classes, self.lengths + 1)
-        is_flat = heights >= _FEW
-        ends = np.cumsum(heights * counts)
+        is_flat = (heights >= _FEW_ROWS) | (counts < _FEW_GROUPS)
+        sizes, ends = heights * counts, counts.cumsum()
+        firsts, begins = sizes.cumsum() - sizes, ends - counts
         by_class = stable_order(classes)
-        parts = np.split(by_class, np.cumsum(counts)[:-1])
-        firsts = ends - heights * counts
         matrices = [
-            _Matrix(first, height, groups, flat)
-            for first, height, groups, flat in zip(firsts.tolist(), heights.tolist(), parts, is_flat.tolist(), strict=True)
+            _Matrix(first, height, by_class[begin:end], flat)
+            for first, height, begin, end, flat in np.stack([firsts, heights, begins, ends, is_flat], axis=1).tolist()
             if height
         ]
         across = np.empty_like(by_class)
-        across[by_class] = np.arange(len(by_class)) - np.repeat(np.cumsum(counts) - counts, counts)
+        across[by_class] = np.arange(len(by_class)) - begins.repeat(counts)
         step = np.where(is_flat, 1, counts)[classes]
         origin = firsts[classes] + step + across * np.where(is_flat, heights, 1)[classes]
-        ordered = np.arange(len(self._order)) * np.repeat(step, self.lengths)
-        ordered += np.repeat(origin - self._starts * step, self.lengths)
+        ordered = np.arange(len(self._order)) * step.repeat(self.lengths)
+        ordered += (origin - self._starts * step).repeat(self.lengths)
         cell = np.empty_like(ordered)
         cell[self._order] = ordered
         return matrices, cell

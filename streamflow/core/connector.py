@@ -3,9 +3,9 @@
 A **source** is a value that opens a **reader**.  A reader yields chunks of one split each, with the position to resume
 from; it does not decode, does not know event time, and is never asked to guess when to stop.
 
-A **sink** is a value that opens a **writer**.  ``encode`` turns rows to the sink's wire form, synchronously, *before* they are
-staged, so that a row that does not fit is a dead letter of the same epoch.  ``apply`` writes one committed epoch with its
-token, atomically; after a crash the runtime reads the token and applies only what is newer.
+A **sink** is a value that opens a **writer**.  ``encode`` turns rows to the sink's wire form, synchronously, *before*
+they are staged, so that a row that does not fit is a dead letter of the same epoch.  ``apply`` writes one committed
+epoch with its token, atomically; after a crash the runtime reads the token and applies only what is newer.
 """
 
 from __future__ import annotations

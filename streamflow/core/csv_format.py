@@ -151,9 +151,9 @@ class Csv:
 
     def _split_all(self, lines: list[str]) -> list[list[str]]:
         """Return the fields of each line; something else than one list a line where one is malformed."""
-        if "" in lines or max(map(len, lines)) > csv.field_size_limit():
+        if "" in lines:
             return []
-        if not any('"' in line or "\r" in line for line in lines):
+        if not any(map(_is_quoted, lines)):
             return [line.split(self.delimiter) for line in lines]
         # A quote left open swallows the next line; then there are fewer records than lines, as each takes at least one.
         fields = list(csv.reader(lines, delimiter=self.delimiter, strict=True))
@@ -163,6 +163,8 @@ class Csv:
         line = raw.decode().removesuffix("\r")
         if not line:
             raise DataError(f"expected {len(self.names)} fields, got nothing")
+        if not _is_quoted(line):
+            return line.split(self.delimiter)
         return next(csv.reader([line], delimiter=self.delimiter, strict=True))
 
     def _one(self, raw: bytes) -> Any:
@@ -184,6 +186,11 @@ class Csv:
 
     def __str__(self) -> str:
         return f"csv {self.delimiter.join(self.names)}"
+
+
+def _is_quoted(line: str) -> bool:
+    """Return whether there is more to a line than its delimiters."""
+    return '"' in line or "\r" in line or "\n" in line
 
 
 def _require_names(names: tuple[str, ...], fields: Sequence[mi.Field]) -> None:

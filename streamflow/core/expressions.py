@@ -1,7 +1,7 @@
 """Row-wise expressions: what a table may compute outside ``agg``.
 
-A batch ends where the runtime cuts it.  An expression that looks at other rows (``cum_sum``, ``shift``, ``over``, ``sum``, ``sort``)
-would give another answer for another cut, so it is refused where it is written.
+A batch ends where the runtime cuts it.  An expression that looks at other rows (``cum_sum``, ``shift``, ``over``,
+``sum``, ``sort``) would give another answer for another cut, so it is refused where it is written.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def row_wise(given: Iterable[Any], named: dict[str, Any], where: str) -> list[pl
         else:
             raise DefinitionError(f"{where} takes column names and polars expressions, got {value!r}")
     for name, value in named.items():
-        if isinstance(value, str):
-            value = pl.col(value)
-        expressions.append((value if isinstance(value, pl.Expr) else pl.lit(value)).alias(name))
+        column = pl.col(value) if isinstance(value, str) else value
+        expressions.append((column if isinstance(column, pl.Expr) else pl.lit(column)).alias(name))
     if not expressions:
         raise DefinitionError(f"{where} needs at least one column")
     return [require_row_wise(e, where) for e in expressions]
@@ -67,8 +66,8 @@ def row_wise(given: Iterable[Any], named: dict[str, Any], where: str) -> list[pl
 def _looks_around(expression: pl.Expr) -> pl.Expr | None:
     """Return a part of the expression that looks at other rows; None where each part is row-wise.
 
-    A whole may be row-wise by polars' own account while a part is an aggregate spread over the rows (``a / a.max()``), so
-    every part is asked.
+    A whole may be row-wise by polars' own account while a part is an aggregate spread over the rows (``a /
+    a.max()``), so every part is asked.
     """
     try:
         if not expression.meta.is_row_separable():

@@ -1,14 +1,14 @@
 """How a layout keeps the panes of a step: the contract between the windowed steps and the two layouts.
 
-A **partial** is what a run of rows folds to: for each key that has rows, the state of each aggregation of the step.  In the row
-layout a partial is dicts of accumulators; in the column layout it stays columns.  The windowed steps see only the
-methods below: they decide which rows go into which partial, and which partials make a window.
+A **partial** is what a run of rows folds to: for each key that has rows, the state of each aggregation of the
+step.  In the row layout a partial is dicts of accumulators; in the column layout it stays columns.  The windowed
+steps see only the methods below: they decide which rows go into which partial, and which partials make a window.
 
 A **run** is a batch as the aggregations read it: keys, and for each aggregation what it reads of each row.  It is made
 once per batch; after that rows are addressed by their place in the batch.
 
-The state of a partial as a frame (``export``/``load``) is the same in both layouts: key columns (``core.keys``) and, for
-aggregation ``i``, the columns ``STATE[kind]`` names, prefixed ``"{i}_"``:
+The state of a partial as a frame (``export``/``load``) is the same in both layouts: key columns (``core.keys``) and,
+for aggregation ``i``, the columns ``STATE[kind]`` names, prefixed ``"{i}_"``:
 
 ==================  ==========================================================================================
 kind                state columns
@@ -18,24 +18,30 @@ sum                 ``total`` Int64 or Float64: null-free sum, 0 where all were 
 min, max            ``value``: null where all were null; NaN only where all were NaN
 mean                ``total`` Float64, ``n`` Int64
 variance, stddev    ``n`` Int64, ``mean`` Float64, ``m2`` Float64 (Chan, Golub, LeVeque 1979 merge)
-first, last         ``value``, ``time`` Int64, ``split`` Int64, ``position`` Int64: by event time, then identity; a null value counts as a value
-arg_max, arg_min    ``value``, ``by``, ``time``, ``split``, ``position``: the row with the largest ``by`` (ties: the earliest); null ``by`` skipped
+first, last         ``value``, ``time`` Int64, ``split`` Int64, ``position`` Int64: by event time, then identity;
+                    a null value counts as a value
+arg_max, arg_min    ``value``, ``by``, ``time``, ``split``, ``position``: the row with the largest ``by`` (ties: the
+                    earliest); null ``by`` skipped
 collect             ``items`` List(Struct(time, split, position, value)), result ordered by time, then identity
 distinct            ``values`` List: the distinct non-null values; the result is their number
 approx_distinct     ``registers`` Binary: 2**p HyperLogLog registers (Flajolet et al. 2007; hash is ours and stable)
 quantiles           ``buckets`` List(Struct(bucket Int32, n Int64)): DDSketch (Masson et al. 2019), bucket 0 for zero,
-                    negative values as negative bucket side ``neg`` Boolean
-top_k               ``items`` List(Struct(time, split, position, value)): the k largest, ties: the earliest first
+                    negative buckets for negative values
+top_k               ``items`` List(Struct(time, split, position, value)): the k largest, ties: the earliest first; with
+                    ``by=`` a field ``by`` beside it
 user's Aggregation  ``state`` Binary: msgpack
 ==================  ==========================================================================================
+
+Where values are kept as they came (``first``, ``last``, ``arg_max``, ``collect``, ``top_k``, ``distinct``), a column
+``packed`` beside them holds those that no polars column can, as msgpack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, final
 
+import msgspec
 import polars as pl
 
 from streamflow.core.arrays import I64, Index
@@ -48,9 +54,8 @@ V = TypeVar("V")
 
 
 @final
-@dataclass(frozen=True, slots=True, order=True)
-class Windowed(Generic[K, V]):
-    """What a window of a stream emits.
+class Windowed(msgspec.Struct, Generic[K, V], frozen=True, order=True):
+    """What a window of a stream emits; a struct, since one is made for every key and window.
 
     Attributes:
         key: The key.
@@ -141,8 +146,15 @@ class Folding(Protocol[P]):
         """
         ...
 
+    def keyed(self, keys: Sequence[Any]) -> Any:
+        """Return keys that are given one by one, of a step with one key column, as ``results`` takes them."""
+        ...
+
     def move(self, partial: P, old: Sequence[Any], new: Sequence[Any]) -> None:
-        """Merge the state of each key of ``old`` into the key of ``new`` beside it, in place; ``old`` keys are gone then."""
+        """Merge the state of each key of ``old`` into the key of ``new`` beside it, in place.
+
+        ``old`` keys are gone then.
+        """
         ...
 
     def discard(self, partial: P, keys: Sequence[Any]) -> None:

@@ -7,8 +7,8 @@ checkpoint written by rows is read by columns.
 NaN equals NaN, and -0.0 equals 0.0: ``normal`` sees to it in the row layout, polars does by itself.
 
 A key group is one of 256: the unit in which state moves when the number of workers changes.  ``HASH`` names the
-function in every manifest.  It is a polynomial over the bytes of the typed encoding, taken with numpy over all keys at once,
-and depends on nothing but the bytes: no seed, no version of Python or polars.
+function in every manifest.  It is a polynomial over the bytes of the typed encoding, taken with numpy over all keys
+at once, and depends on nothing but the bytes: no seed, no version of Python or polars.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def require_key(key: object) -> Hashable:
     """
     parts = key if isinstance(key, tuple) else (key,)
     if parts and all(isinstance(part, _SCALARS) for part in parts):
-        return key  # type: ignore[return-value]  # scalars and tuples of scalars are hashable
+        return key
     raise DataError(
         "a key must be a str, int, float, bool, bytes, datetime or date, or a tuple of these,"
         f" got {type(key).__name__} {key!r}",
@@ -140,4 +140,5 @@ def _hash_bytes(column: pl.Series) -> U64:
 def _mix(x: U64) -> U64:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: U64 = x ^ (x >> np.uint64(31))
+    return mixed

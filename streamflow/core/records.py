@@ -7,7 +7,7 @@ a mapping                   of its keys, which must be ``str``
 a ``msgspec.Struct``        of its wire names, and its tag where it has one
 a dataclass, a NamedTuple   of its attributes
 ``Windowed``                ``key`` (``key_0``, ``key_1`` … of a tuple), ``window_start`` and ``window_end`` (aware
-                            ``datetime``; None where the window is open on that side), and the fields of its value
+                            ``datetime``; left out where the window has no bounds), and the fields of its value
 anything else               ``value``
 ==========================  =====================================================================================
 
@@ -137,8 +137,7 @@ def identity(batch: Batch) -> tuple[str, ...]:
         return ()
     first = batch.values[0]
     if isinstance(first, Windowed):
-        is_bounded = first.start >= EARLIEST and first.end <= LATEST
-        return (*key_fields(first.key), *((WINDOW_START, WINDOW_END) if is_bounded else ()))
+        return (*key_fields(first.key), *_bounds(first.start, first.end))
     return tuple(key_fields(batch.keys[0])) if batch.keys else ()
 
 
@@ -322,7 +321,9 @@ def _of_window(row: Windowed[Any, Any]) -> Record:
 
 @lru_cache(maxsize=4096)
 def _bounds(start: int, end: int) -> Record:
-    """Return the fields of a window, kept since very many rows share it."""
+    """Return the fields of a window, none of one without bounds; kept since very many rows share it."""
+    if start < EARLIEST and end > LATEST:
+        return {}
     return {
         name: to_datetime(micros) if EARLIEST <= micros <= LATEST else None
         for name, micros in ((WINDOW_START, start), (WINDOW_END, end))

@@ -168,6 +168,10 @@ class RowFolding:
             self.absorb(merged, part)
         return merged
 
+    def keyed(self, keys: Sequence[Any]) -> Keys:
+        """Return keys that are given one by one as ``results`` takes them."""
+        return dict.fromkeys(keys)
+
     def move(self, partial: RowPartial, old: Sequence[Any], new: Sequence[Any]) -> None:
         """Merge the state of each key of ``old`` into the key of ``new`` beside it; ``old`` keys are gone then."""
         for gone, key in zip(old, new, strict=True):

@@ -45,7 +45,7 @@ class SessionKeys(Protocol):
         ...
 
     def frame(self, codes: I64) -> pl.DataFrame:
-        """Return the keys of these codes as ``key_0``, ``key_1`` …"""
+        """Return the keys of these codes as columns ``key_0``, ``key_1`` and so on."""
         ...
 
     def load(self, frame: pl.DataFrame) -> I64:
@@ -158,7 +158,7 @@ class ColumnKeys:
     def load(self, frame: pl.DataFrame) -> I64:
         """Return codes of the keys of a frame."""
         columns = [frame.get_column(c).alias(n) for c, n in zip(key_columns(frame), self._names, strict=True)]
-        return self._codes.load(columns)
+        return self._codes.load(columns, frame.height)
 
     def keep(self, codes: Sequence[int]) -> None:
         """Forget every key but these."""

@@ -72,7 +72,7 @@ class Stamps:
         """Return the parts one after another; a column must be there in all or in none."""
         if len(parts) == 1:
             return parts[0]
-        columns = zip(*(p._columns() for p in parts), strict=True)
+        columns = zip(*(p._columns() for p in parts), strict=True)  # noqa: SLF001  # of our own class
         return Stamps(*(None if any(c is None for c in cs) else np.concatenate(cs) for cs in columns))  # type: ignore[arg-type]  # as above
 
     @staticmethod

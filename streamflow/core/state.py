@@ -1,10 +1,10 @@
 """State as it is stored: frames of (step, part, key group, key, namespace, state), the same for both layouts.
 
 Delta and snapshot
-    A step hands out what changed since it was last asked.  A row replaces all earlier rows of its *scope* (for a pane:
-    key, slice and floor; for a session: the key), a row marked ``deleted`` removes them, and rows at or below the
-    part's *dead line* are gone (a pane whose time has passed is never deleted row by row).  ``compact`` folds a chain of
-    deltas to the state; restoring is compacting, then handing each step its parts.
+    A step hands out what changed since it was last asked.  A row replaces all earlier rows of its *scope* (for a
+    pane: key, slice and floor; for a session: the key), a row marked ``deleted`` removes them, and rows at or below
+    the part's *dead line* are gone (a pane whose time has passed is never deleted row by row).  ``compact`` folds a
+    chain of deltas to the state; restoring is compacting, then handing each step its parts.
 
 Knows no file and no manifest: those are the runtime's.
 """

@@ -1,8 +1,8 @@
 """Python values as msgpack and back, types included: for rows that a checkpoint must hold as they are.
 
-Scalars, lists, dicts, tuples, sets, dates and decimals; msgspec structs, dataclasses and named tuples of them.  A class is
-written by name and looked up among the modules that are *already imported*: nothing is imported, constructed by hooks
-or executed because a file says so, so a hostile checkpoint can at most build plain records.
+Scalars, lists, dicts, tuples, sets, dates and decimals; msgspec structs, dataclasses and named tuples of them.  A
+class is written by name and looked up among the modules that are *already imported*: nothing is imported, constructed
+by hooks or executed because a file says so, so a hostile checkpoint can at most build plain records.
 """
 
 from __future__ import annotations

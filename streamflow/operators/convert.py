@@ -29,7 +29,10 @@ class ToColumns(Stateless):
         self._refusal = refusal
 
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
-        """Return the frame beside the same stamps; on an upsert edge its key columns are those of the rows' identity."""
+        """Return the frame beside the same stamps.
+
+        On an upsert edge its key columns are those of the rows' identity.
+        """
         frame, places, refused = self._schema.frame(batch)
         out = self._refusal.settle(refused, batch, self.ledger)
         self.ledger.rows_in += len(batch)
@@ -55,7 +58,7 @@ class ToRows(Stateless):
         """Return the values beside the same stamps, keyed on an upsert edge."""
         assert isinstance(batch, Columns), "the planner gives this step columns"
         values = self._make(batch.frame)
-        keys = None
+        keys: list[Any] | None = None
         if batch.key and batch.stamps.kind is not None:
             columns = batch.frame.select(batch.key)
             keys = columns.to_series().to_list() if len(batch.key) == 1 else columns.rows()
@@ -66,7 +69,10 @@ class ToRows(Stateless):
 
 
 def maker(kind: type | None) -> Callable[[pl.DataFrame], list[Any]]:
-    """Return what makes one value of each row of a frame: dicts, or instances of ``kind`` by the names of its fields."""
+    """Return what makes one value of each row of a frame.
+
+    Dicts, or instances of ``kind`` by the names of its fields.
+    """
     if kind is None or kind is dict:
         return lambda frame: frame.to_dicts()
 

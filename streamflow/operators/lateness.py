@@ -1,16 +1,17 @@
 """Late and dropped: rule R2, written once for every windowed step.
 
-A row is **late** iff ``time < judge`` with ``judge = max(row.wm, W)``: the watermark of its own split just before it, or the
-step's where that is ahead.  It is counted, and used by the windows that still take it.
+A row is **late** iff ``time < judge`` with ``judge = max(row.wm, W)``: the watermark of its own split just before it,
+or the step's where that is ahead.  It is counted, and used by the windows that still take it.
 
-A row is **dropped** by a window iff ``end + L <= judge`` with the allowed lateness ``L``.  A row at the edge, ``end + L ==
-judge``, is dropped: the window fired when the watermark reached its end.
+A row is **dropped** by a window iff ``end + L <= judge`` with the allowed lateness ``L``.  A row at the edge, ``end +
+L == judge``, is dropped: the window fired when the watermark reached its end.
 
 ``late="keep"`` judges by the step's watermark alone (``mark``), Flink's way: it keeps more and depends on timing.
 
-Why no batch is ever cut: within a batch the step's watermark cannot pass a row's own ``wm``, except for rows of a split
-that lags behind after idleness, and for these it stands still until the split has caught up.  So the judge of every row is known when the batch comes,
-and what fires because of the batch may fire behind it, in the order of the windows' ends.
+Why no batch is ever cut: within a batch the step's watermark cannot pass a row's own ``wm``, except for rows of a
+split that lags behind after idleness, and for these it stands still until the split has caught up.  So the judge of
+every row is known when the batch comes, and what fires because of the batch may fire behind it, in the order of the
+windows' ends.
 """
 
 from __future__ import annotations

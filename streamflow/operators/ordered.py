@@ -1,7 +1,8 @@
 """``ordered()``: a per-key buffer that releases rows in event-time order as the watermark passes.
 
-A row at ``t`` is released when ``w > t``: then no on-time row can come before it.  Ties are broken by identity, so the order
-depends on the content of the splits alone.  Late rows go to the late output, unchanged order being the promise.
+A row at ``t`` is released when ``w > t``: then no on-time row can come before it.  Ties are broken by identity, so
+the order depends on the content of the splits alone.  Late rows go to the late output, unchanged order being the
+promise.
 
 State: the rows not released.  A batch is kept as it came, sorted once; releasing takes the prefix of each kept batch,
 so a watermark costs what it releases and the number of batches held, never the rows that stay.

@@ -1,7 +1,7 @@
 """What happens to a row on which a step fails: ``on_error``, written once for every step.
 
-``"fail"`` stops the pipeline with an error that says where; ``"skip"`` counts the row and goes on; ``dead_letter(sink)`` also
-sends it to a sink, with the reason.  The ledger has the row either way.
+``"fail"`` stops the pipeline with an error that says where; ``"skip"`` counts the row and goes on;
+``dead_letter(sink)`` also sends it to a sink, with the reason.  The ledger has the row either way.
 """
 
 from __future__ import annotations

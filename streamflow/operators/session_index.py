@@ -1,10 +1,13 @@
-"""Which sessions there are, and how rows make them grow and merge (R9).  Times and ids only: what sessions hold is kept elsewhere.
+"""Which sessions there are, and how rows make them grow and merge (R9).
 
-A row brings ``[time, time + gap)``.  It joins every session of its key that it touches: ``s.start <= end and start <= s.end``, so
-exactly the gap apart merges.  A session is *gone* for a row once ``s.end + L <= W`` just before the row, whether or not the
-batch has been told so yet: that is what makes one batch and many the same.
+Times and ids only: what sessions hold is kept elsewhere.
 
-``place`` changes nothing: it returns what a batch would do, and ``commit`` does it, so that rows that fail in between leave no trace.
+A row brings ``[time, time + gap)``.  It joins every session of its key that it touches: ``s.start <= end and start <=
+s.end``, so exactly the gap apart merges.  A session is *gone* for a row once ``s.end + L <= W`` just before the row,
+whether or not the batch has been told so yet: that is what makes one batch and many the same.
+
+``place`` changes nothing: it returns what a batch would do, and ``commit`` does it, so that rows that fail in between
+leave no trace.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from streamflow.core.arrays import I64
+from streamflow.core.stamps import constant
 
 
 class Session(NamedTuple):
@@ -86,7 +90,7 @@ class SessionIndex:
             exact: Say for each row how far its session reached then; else rows in time may be placed together.
         """
         rows = len(times)
-        at = Placement(*(np.full(rows, -1, dtype=np.int64) for _ in range(3)), fresh=self.next_id)
+        at = Placement(constant(-1, rows), constant(-1, rows), constant(-1, rows), fresh=self.next_id)
         if exact or keep or not bool((times > bounds).all()):
             for row, (code, time, bound, mark) in enumerate(
                 zip(codes.tolist(), times.tolist(), bounds.tolist(), marks.tolist(), strict=True)
@@ -195,7 +199,7 @@ class SessionIndex:
         return session
 
     def _sessions(self, at: Placement, code: int) -> Sequence[Session]:
-        return at.touched.get(code) or self.by_code.get(code, ())
+        return at.touched[code] if code in at.touched else self.by_code.get(code, ())
 
     def _replace(self, code: int, old: Session, new: Session) -> None:
         self.by_code[code] = [new if s.id == old.id else s for s in self.by_code[code]]

@@ -1,10 +1,10 @@
 """Aggregation over sessions: windows that grow and merge (R9).
 
-Where the sessions are, ``session_index`` knows; what they hold lies in one partial, under the session's id.  A batch is placed,
-read, folded, and only then the index is told: a row that fails on the way leaves no session behind.
+Where the sessions are, ``session_index`` knows; what they hold lies in one partial, under the session's id.  A batch
+is placed, read, folded, and only then the index is told: a row that fails on the way leaves no session behind.
 
-Sessions are content for rows in time (``time > max(wm, W)``).  A row at or behind its judge that is still used makes them order:
-whether it finds a session alive depends on what else has come.
+Sessions are content for rows in time (``time > max(wm, W)``).  A row at or behind its judge that is still used makes
+them order: whether it finds a session alive depends on what else has come.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ class SessionAggregation(Generic[P]):
         if not sessions:
             return []
         by_id = {session.id: (code, session) for code, session in sessions}
-        results = self._folding.results([self._panes], (0, 1), wm, keys=np.array(list(by_id), dtype=np.int64))
+        results = self._folding.results([self._panes], (0, 1), wm, keys=self._folding.keyed(list(by_id)))
         found = [by_id[id] for id in self._keys.ids(results)]
         codes = np.array([code for code, _ in found], dtype=np.int64)
         starts = np.array([s.start for _, s in found], dtype=np.int64)

@@ -4,11 +4,11 @@ A row is folded into the one slice that holds its time; a window is the merge of
 slice, so this is their store too.
 
 Two stacks
-    Windows fire in the order of their ends.  Merging ``size / slide`` slices for each would make a row's cost grow with
-    the overlap, and adding the newest while subtracting the oldest would be wrong for floats and impossible for
+    Windows fire in the order of their ends.  Merging ``size / slide`` slices for each would make a row's cost grow
+    with the overlap, and adding the newest while subtracting the oldest would be wrong for floats and impossible for
     maxima.  So slices wait on two stacks: the *front* holds, for each older slice, the merge of it and all newer ones
-    of the front; the *back* is one running merge of the rest.  A window is ``front[top] + back``: two partials.  When the
-    front is empty the back is turned over.  Each slice is merged at most three times in its life.
+    of the front; the *back* is one running merge of the rest.  A window is ``front[top] + back``: two partials.  When
+    the front is empty the back is turned over.  Each slice is merged at most three times in its life.
 
 Waiting partials
     A row may be too late for some windows over its slice and in time for others (its split is ahead of the step's

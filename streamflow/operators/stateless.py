@@ -1,5 +1,6 @@
-"""Steps that look at one row at a time: map, filter, flat_map, key_by, map_batch; for rows by a function, for columns by an
-expression.
+"""Steps that look at one row at a time: map, filter, flat_map, key_by, map_batch.
+
+Rows go through a function, columns through an expression.
 
 A function that fails on a row does not lose the rows around it: the row goes where ``on_error`` says, and no row is
 evaluated twice.
@@ -228,7 +229,10 @@ class Project(Stateless):
 
 @final
 class Changes(Stateless):
-    """The raw change rows of an upsert edge, as an append edge: each refresh is a row of its own; deletes are left out."""
+    """The raw change rows of an upsert edge, as an append edge: each refresh is a row of its own.
+
+    Deletes are left out.
+    """
 
     def on_batch(self, input: int, batch: Batch) -> Iterable[Output]:
         """Return the rows that set something."""

@@ -20,7 +20,10 @@ from streamflow.core.operator import Stateless
 
 @final
 class StaticJoin(Stateless):
-    """The columns of a static table beside each row; ``inner`` leaves out rows that have no match, ``left`` gives nulls."""
+    """The columns of a static table beside each row.
+
+    ``inner`` leaves out rows that have no match, ``left`` gives nulls.
+    """
 
     def __init__(self, table: pl.DataFrame, on: tuple[str, ...], *, keep_unmatched: bool) -> None:
         super().__init__()

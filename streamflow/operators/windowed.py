@@ -1,8 +1,8 @@
 """Aggregation over tumbling, sliding and global windows, in all modes of emission, for both layouts.
 
-What happens to a batch: each row is judged (``lateness``), folded into its slice (``slices``), and what the mode of emission says
-leaves.  What happens at a watermark: the windows that end at or before it fire in the order of their ends, and what no
-window needs any more is forgotten.
+What happens to a batch: each row is judged (``lateness``), folded into its slice (``slices``), and what the mode of
+emission says leaves.  What happens at a watermark: the windows that end at or before it fire in the order of their
+ends, and what no window needs any more is forgotten.
 
 ==============  ======================================================================================
 ``emit``        rows out (R4)
@@ -195,7 +195,10 @@ class WindowedAggregation(Generic[P]):
     def _drop(
         self, batch: Batch, verdict: Verdict, bounds: I64, bad: np.ndarray[Any, np.dtype[np.bool_]] | None
     ) -> list[Output]:
-        """Count the rows that some window or every window refuses; return them as late rows where somebody reads them."""
+        """Count the rows that some window or every window refuses.
+
+        Return them as late rows where somebody reads them.
+        """
         if verdict.dropped is None or verdict.partial is None or verdict.outside is None:
             return []
         dropped, outside = verdict.dropped, verdict.outside

@@ -16,7 +16,7 @@ from streamflow.testing.transcript import Transcript
 from streamflow.testing.transcript import load as load_transcripts
 from streamflow.testing.transcript_run import check as check_transcript
 from streamflow.testing.transcript_run import run_transcript
-from streamflow.testing.virtual_loop import VirtualLoop, run_virtual
+from streamflow.testing.virtual_loop import VirtualLoop, run_virtual, start
 
 __all__ = [
     "Drive",
@@ -31,4 +31,5 @@ __all__ = [
     "load_transcripts",
     "run_transcript",
     "run_virtual",
+    "start",
 ]

@@ -55,8 +55,8 @@ def columns(frame: pl.DataFrame, key: tuple[str, ...] = (), kind: Sequence[int] 
 async def deliver(sink: SqliteSink, *epochs: Sequence[Batch], first: int = 1) -> list[Refused]:
     """Deliver epochs as the runtime does; return the rows that were refused."""
     writer, refused = sink.writer("p", "out"), list[Refused]()
-    await writer.open()
     try:
+        await writer.open()
         for number, epoch in enumerate(epochs, first):
             encoded = [writer.encode(batch) for batch in epoch]
             assert sum(e.rows + len(e.refused) for e in encoded) == sum(map(len, epoch))
@@ -65,6 +65,15 @@ async def deliver(sink: SqliteSink, *epochs: Sequence[Batch], first: int = 1) ->
     finally:
         await writer.close()
     return refused
+
+
+async def token_of(sink: SqliteSink, name: str = "out") -> Token | None:
+    """What a new writer finds."""
+    writer = sink.writer("p", name)
+    try:
+        return await writer.open()
+    finally:
+        await writer.close()
 
 
 def read(sink: SqliteSink, order: str = "rowid") -> list[dict[str, Any]]:
@@ -115,12 +124,8 @@ async def test_a_new_database_has_no_token_and_an_applied_epoch_gives_its_own(si
     assert await writer.open() is None
     await writer.apply([writer.encode(rows({"a": 1})).data], Token(2, 5, 1, 4))
     await writer.close()
-    again = sink.writer("p", "out")
-    assert await again.open() == Token(2, 5, 1, 4)
-    await again.close()
-    other = sink.writer("p", "other")
-    assert await other.open() is None
-    await other.close()
+    assert await token_of(sink) == Token(2, 5, 1, 4)
+    assert await token_of(sink, "other") is None
 
 
 async def test_an_epoch_applied_again_is_there_once(sink: SqliteSink) -> None:
@@ -144,9 +149,7 @@ async def test_chunks_of_an_epoch_are_each_there_once(sink: SqliteSink) -> None:
 
 async def test_an_empty_epoch_moves_the_token(sink: SqliteSink) -> None:
     await deliver(sink, [])
-    writer = sink.writer("p", "out")
-    assert await writer.open() == Token(1, 1)
-    await writer.close()
+    assert await token_of(sink) == Token(1, 1)
 
 
 @pytest.mark.parametrize("stale", [Token(1, 9, fence=3), Token(0, 9, fence=9)])
@@ -195,7 +198,7 @@ async def test_without_a_checkpoint_batches_are_written_and_no_token(sink: Sqlit
         await writer.write(rows({"a": 3}, {"a": float("nan")}))
     await writer.close()
     assert read(sink) == [{"a": 1}, {"a": 2}]
-    assert await sink.writer("p", "out").open() is None
+    assert await token_of(sink) is None
 
 
 async def test_a_cancelled_apply_is_whole_or_not_there_and_close_waits_for_it(sink: SqliteSink) -> None:
@@ -474,6 +477,17 @@ async def test_an_upsert_edge_is_the_table_that_it_folds_to(sink: SqliteSink) ->
     assert read(sink, "key") == [{"key": "a", "value": 3}, {"key": "d", "value": 4}]
 
 
+async def test_a_deletion_needs_the_key_and_nothing_else(sink: SqliteSink) -> None:
+    entries = [
+        (UPSERT, "a", {"n": 1}),
+        (UPSERT, "b", {"n": 2}),
+        (DELETE, "a", None),
+        (DELETE, "b", {"other": object()}),
+    ]
+    assert await deliver(sink, [changes(*entries)]) == []
+    assert read(sink) == []
+
+
 async def test_a_windows_key_is_its_key_and_its_bounds(sink: SqliteSink) -> None:
     def pane(start: int, end: int, n: int) -> Windowed[Any, Any]:
         return Windowed(("u", 1), start * SECOND, end * SECOND, {"n": n})
@@ -593,7 +607,7 @@ async def test_a_key_needs_a_unique_index(tmp_path: Path) -> None:
     sink = SqliteSink(tmp_path / "db", "t", key=("a", "b"))
     execute(sink, "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT, n INTEGER)")
     with pytest.raises(SinkError, match=r"unique index over exactly \(a, b\)") as caught:
-        await sink.writer("p", "out").open()
+        await token_of(sink)
     assert "CREATE UNIQUE INDEX" in str(caught.value.remedy)
     execute(sink, "CREATE UNIQUE INDEX i ON t (b, a)")
     await deliver(sink, [rows({"a": "x", "b": "y", "n": 1}, {"a": "x", "b": "y", "n": 2})])
@@ -611,15 +625,13 @@ async def test_a_row_that_a_constraint_refuses_is_named_and_nothing_of_the_epoch
     with pytest.raises(SinkError, match=r"CHECK constraint failed.*\{'a': 10, 'b': 'x'\}"):
         await deliver(sink, [rows({"a": 1, "b": "v"})], [rows({"a": 2, "b": "w"}, {"a": 10, "b": "x"})])
     assert read(sink) == [{"a": 1, "b": "v"}]
-    writer = sink.writer("p", "out")
-    assert await writer.open() == Token(1, 1)
-    await writer.close()
+    assert await token_of(sink) == Token(1, 1)
 
 
 async def test_a_view_is_refused(sink: SqliteSink) -> None:
     execute(sink, "CREATE TABLE u (a)", "CREATE VIEW t AS SELECT a FROM u")
     with pytest.raises(SinkError, match="not a table"):
-        await sink.writer("p", "out").open()
+        await token_of(sink)
 
 
 async def test_a_locked_database_says_who_must_act(tmp_path: Path) -> None:

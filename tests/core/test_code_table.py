@@ -32,7 +32,11 @@ def test_equal_tokens_have_one_code_and_others_another(batches: list[list[int]],
     assert table.tokens(tokens(list(model.values()))).tolist() == list(model)
 
 
-@given(batches=st.lists(st.tuples(st.lists(far, max_size=30), st.lists(st.booleans(), min_size=60, max_size=60)), max_size=6))
+@given(
+    batches=st.lists(
+        st.tuples(st.lists(far, max_size=30), st.lists(st.booleans(), min_size=60, max_size=60)), max_size=6
+    )
+)
 def test_codes_that_are_not_kept_are_given_again(batches: list[tuple[list[int], list[bool]]]) -> None:
     table, model = CodeTable(), dict[int, int]()
     for batch, wanted in batches:

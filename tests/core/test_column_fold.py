@@ -124,22 +124,33 @@ AGGREGATES: dict[str, tuple[Aggregate[Any, Any], pl.Expr]] = {
     "arg_min": (i.arg_min("b"), pl.col("i").gather(pl.col("b").arg_min()).first()),
     "arg_max by text": (
         x.arg_max("s"),
-        pl.col("x").filter(has_text).sort_by(pl.col("s").filter(has_text), descending=True, maintain_order=True).first(),
+        pl.col("x")
+        .filter(has_text)
+        .sort_by(pl.col("s").filter(has_text), descending=True, maintain_order=True)
+        .first(),
     ),
     "collect": (x.collect(), pl.col("x")),
     "distinct": (x.n_distinct(), pl.col("x").drop_nulls().n_unique().cast(pl.Int64)),
     "distinct texts": (s.n_distinct(), pl.col("s").drop_nulls().n_unique().cast(pl.Int64)),
     "approx_distinct": (i.approx_n_distinct(), pl.col("i").drop_nulls().n_unique().cast(pl.Int64)),
     "approx_distinct texts": (s.approx_n_distinct(p=14), pl.col("s").drop_nulls().n_unique().cast(pl.Int64)),
-    "median": (x.median(), pl.col("x").map_batches(lambda v: pl.Series([bucketed(v, 0.5)], dtype=pl.Float64), returns_scalar=True)),
+    "median": (
+        x.median(),
+        pl.col("x").map_batches(lambda v: pl.Series([bucketed(v, 0.5)], dtype=pl.Float64), returns_scalar=True),
+    ),
     "quantiles": (
         i.quantiles([0, 1]),
-        pl.col("i").cast(pl.Float64).map_batches(
+        pl.col("i")
+        .cast(pl.Float64)
+        .map_batches(
             lambda v: pl.Series([[bucketed(v, 0), bucketed(v, 1)]], dtype=pl.List(pl.Float64)), returns_scalar=True
         ),
     ),
     "top_k": (i.top_k(2), pl.col("i").drop_nulls().sort(descending=True).head(2)),
-    "top_k by": (s.top_k(2, by="x"), by_x.sort_by(pl.col("x").filter(number), descending=True, maintain_order=True).head(2)),
+    "top_k by": (
+        s.top_k(2, by="x"),
+        by_x.sort_by(pl.col("x").filter(number), descending=True, maintain_order=True).head(2),
+    ),
 }
 ALL = {name: aggregate for name, (aggregate, _) in AGGREGATES.items()}
 
@@ -212,7 +223,10 @@ def test_what_is_exported_loads_into_the_same_panes(rows: list[Any], cut: int) -
     partial._check()
     if cut:
         same(results(other, partial), expected(frame.head(cut)))
-    same(results(other, fold(other, partial, frame.slice(cut))) if cut < frame.height else expected(frame), expected(frame))
+    same(
+        results(other, fold(other, partial, frame.slice(cut))) if cut < frame.height else expected(frame),
+        expected(frame),
+    )
 
 
 def read(name: str) -> Any:
@@ -283,7 +297,9 @@ def test_a_window_comes_out_with_its_keys_bounds_and_stamps() -> None:
     partial = fold(folding, folding.new(), frame_of([("a", None, None, 0, None, None, 1)]))
     out = folding.results([partial], (5_000_000, 10_000_000), 7)
     assert out.key == ("k", "window_start", "window_end")
-    assert out.frame.rows() == [("a", datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC), datetime(1970, 1, 1, 0, 0, 10, tzinfo=UTC), 1)]
+    assert out.frame.rows() == [
+        ("a", datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC), datetime(1970, 1, 1, 0, 0, 10, tzinfo=UTC), 1)
+    ]
     assert (out.stamps.time.tolist(), out.stamps.wm.tolist()) == ([9_999_999], [7])
 
 
@@ -316,7 +332,13 @@ def test_a_window_of_no_rows_gives_no_rows() -> None:
 
 def test_rows_with_one_identity_keep_the_order_in_which_they_come() -> None:
     frame = frame_of([("a", 1.0, n, 0, str(n), None, 1) for n in range(4)]).with_columns(p=pl.lit(0, dtype=pl.UInt32))
-    wanted = {"first": i.first(), "last": i.last(), "all": i.collect(), "best": i.arg_max("x"), "top": s.top_k(2, by="x")}
+    wanted = {
+        "first": i.first(),
+        "last": i.last(),
+        "all": i.collect(),
+        "best": i.arg_max("x"),
+        "top": s.top_k(2, by="x"),
+    }
     folding = ColumnFolding(wanted, ("k",))
     partial = folding.new()
     for row in range(4):
@@ -334,7 +356,14 @@ def test_nothing_but_nan_is_nan_and_nothing_at_all_is_null() -> None:
     assert_frame_equal(
         got,
         pl.DataFrame(
-            {"k": ["a", "b"], "lo": [math.nan, None], "hi": [math.nan, None], "sum": [math.nan, 0.0], "mean": [math.nan, None], "n": [1, 0]}
+            {
+                "k": ["a", "b"],
+                "lo": [math.nan, None],
+                "hi": [math.nan, None],
+                "sum": [math.nan, 0.0],
+                "mean": [math.nan, None],
+                "n": [1, 0],
+            }
         ),
     )
 
@@ -344,7 +373,13 @@ BIG = (1 << 63) - 1
 
 @pytest.mark.parametrize(
     ("values", "total"),
-    [([BIG], BIG), ([-BIG - 1], -BIG - 1), ([BIG, -1, 1], BIG), ([BIG, -BIG] * 20, 0), ([1 << 61] * 3 + [-(1 << 61)] * 3, 0)],
+    [
+        ([BIG], BIG),
+        ([-BIG - 1], -BIG - 1),
+        ([BIG, -1, 1], BIG),
+        ([BIG, -BIG] * 20, 0),
+        ([1 << 61] * 3 + [-(1 << 61)] * 3, 0),
+    ],
 )
 def test_sums_of_large_ints_are_right_up_to_the_last_one_that_fits(values: list[int], total: int) -> None:
     frame = frame_of([("a", None, v, 0, None, None, 1) for v in values] + [("b", None, 1, 0, None, None, 1)] * 3)
@@ -411,7 +446,9 @@ def test_an_exact_sum_rounds_once_whatever_the_order(values: list[float], data: 
     ],
 )
 def test_an_exact_sum_at_the_ends_of_the_floats(values: list[float], total: float) -> None:
-    got = folded({"sum": x.sum(exact=True)}, frame_of([("a", v, None, 0, None, None, 1) for v in values])).item(0, "sum")
+    got = folded({"sum": x.sum(exact=True)}, frame_of([("a", v, None, 0, None, None, 1) for v in values])).item(
+        0, "sum"
+    )
     assert got == total or (math.isnan(got) and math.isnan(total))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamflow.core.batch import Layout
@@ -83,6 +83,11 @@ def test_a_malformed_line_is_refused_with_its_bytes(raw: bytes, layout: Layout) 
 
 
 @given(raws=lines)
+@example([*GOOD, b'1,"Oslo', b'",2,true,'])
+@example([*GOOD, b'1,"Oslo,2,true,', b'"', b"2,,,0,"])
+@example([*GOOD, b"7," + b"x" * 200_000 + b",1,1,"])
+@example([*list(GOOD)[:2], b"7," + b"x" * 200_000 + b",1,1,"])
+@example([*list(GOOD)[:2], b"7,x,1,1,2024-01-01T00:00:00"])
 def test_every_line_is_decoded_as_if_alone(raws: list[bytes]) -> None:
     format = Csv(Reading)
     alone = [outcome(format.decode(blob_of([raw]), Layout.ROWS)) for raw in raws]
@@ -98,6 +103,12 @@ def test_without_a_type_rows_are_dicts_of_text() -> None:
     decoded = format.decode(Lines(b"1;x,y\n;\n1;2;3\n"), Layout.ROWS)
     assert decoded.data == [{"a": "1", "b": "x,y"}, {"a": "", "b": ""}]
     assert [r.reason for r in decoded.refused] == ["expected 2 fields, got 3"]
+
+
+def test_an_empty_line_is_refused_where_an_empty_field_would_do() -> None:
+    decoded = Csv(names=["a"]).decode(Lines(b'x\n\n""\n\r\n'), Layout.ROWS)
+    assert decoded.data == [{"a": "x"}, {"a": ""}]
+    assert [r.row for r in decoded.refused] == [1, 3]
 
 
 def test_names_say_which_fields_are_there_and_the_type_which_are_kept() -> None:

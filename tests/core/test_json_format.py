@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Meta
 
@@ -148,6 +148,12 @@ def test_a_malformed_row_is_refused_with_its_bytes(raw: bytes, layout: Layout) -
 
 @pytest.mark.usefixtures("_way")
 @given(raws=lines)
+@example([GOOD[0], GOOD[0].replace(b'"a"', b'"a","x":"\xff"')])
+@example([GOOD[0], GOOD[0].replace(b"00Z", b"00")])
+@example([GOOD[0], GOOD[0].replace(b"2024-01-01T00:00:00Z", b"0001-01-01T00:00:00+05:00")])
+@example([GOOD[0], GOOD[0].replace(b'"id":1', b'"id":9223372036854775808')])
+@example([GOOD[0] + GOOD[0], GOOD[0][:30], GOOD[0][30:]])
+@example([GOOD[0] + GOOD[0], b"", GOOD[0]])
 def test_every_row_is_decoded_as_if_alone(raws: list[bytes]) -> None:
     format = Json(Tx)
     alone = [outcome(format.decode(Records([raw]), ROWS)) for raw in raws]
@@ -181,6 +187,7 @@ def test_a_document_never_goes_over_the_end_of_a_line(raws: list[bytes]) -> None
     assert outcome(Json().decode(blob_of(raws), ROWS))[0] == expected
 
 
+@pytest.mark.usefixtures("_way")
 @given(raws=st.lists(st.sampled_from([b'{"a":\n1}', b'{"a":1}', b'{"a":1}\n{"a":1}', b'{"a":1}\n', b"\n"]), min_size=1))
 def test_a_message_may_hold_newlines(raws: list[bytes]) -> None:
     rows, refused = outcome(Json().decode(Records(raws), ROWS))

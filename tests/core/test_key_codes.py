@@ -75,7 +75,9 @@ def test_nan_is_one_key_and_the_zeros_are_one() -> None:
 @settings(max_examples=60)
 @given(
     rows=st.lists(
-        st.tuples(st.sampled_from(["a", "b", None]), st.one_of(st.none(), st.integers(-2, 2)), st.sampled_from([1.5, None])),
+        st.tuples(
+            st.sampled_from(["a", "b", None]), st.one_of(st.none(), st.integers(-2, 2)), st.sampled_from([1.5, None])
+        ),
         max_size=30,
     )
 )
@@ -100,7 +102,9 @@ def test_endless_keys_take_no_more_codes_than_are_kept(names: tuple[str, ...]) -
     codes = KeyCodes(names)
     for start in range(0, 60_000, 1_000):
         number = pl.Series("b", np.arange(start, start + 1_000))
-        frame = pl.DataFrame([number, ("user-number-" + number.cast(pl.String)).alias("a"), (number * 1_000_003).alias("c")])
+        frame = pl.DataFrame(
+            [number, ("user-number-" + number.cast(pl.String)).alias("a"), (number * 1_000_003).alias("c")]
+        )
         mine = codes.encode(frame)
         assert_frame_equal(pl.DataFrame(codes.keys(mine)), frame.select(names))
         live = np.zeros(codes.size, dtype=np.bool_)
@@ -128,7 +132,9 @@ def test_a_million_keys_are_told_apart() -> None:
     numbers = pl.Series("k", np.arange(1_000_000))
     for column in (numbers, numbers.cast(pl.String), numbers * 7_919_000_000_007):
         codes = KeyCodes(("k",))
-        got = np.concatenate([codes.encode(column.slice(at, 250_000).to_frame()) for at in range(0, 1_000_000, 250_000)])
+        got = np.concatenate(
+            [codes.encode(column.slice(at, 250_000).to_frame()) for at in range(0, 1_000_000, 250_000)]
+        )
         assert len(np.unique(got)) == 1_000_000
         assert codes.size == 1_000_000
         assert codes.keys(got[::1_000])[0].equals(column.gather_every(1_000))

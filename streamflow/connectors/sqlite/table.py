@@ -142,20 +142,35 @@ class Encoder:
             if deletes:
                 return  # there is nothing yet to delete from
             self._table = learned(record, self._key or ())
-        names = tuple(record)
-        plan = self._plans.get(names) or self._plan(names, self._table)
-        values = list(record.values())
         if deletes:
-            _put(runs, plan.key, [plan.columns[i].store(values[i]) for i in plan.key_at], deletes=True)
+            self._add_deletion(runs, record, self._table)
             return
-        stored = [(c.direct.get(type(v)) or c.store)(v) for c, v in zip(plan.columns, values, strict=True)]
+        plan = self._plan_of(tuple(record), self._table)
+        values = zip(plan.columns, record.values(), strict=True)
+        stored = [(column.direct.get(type(v)) or column.store)(v) for column, v in values]
         for i in plan.key_at:
             if stored[i] is None:
                 raise DataError(f"key column {plan.names[i]!r} must not be None")
         _put(runs, plan.names, stored, deletes=False)
 
+    def _add_deletion(self, runs: list[Run], record: Record, table: Table) -> None:
+        """Add the deletion of a key, which is all that is looked at: the row may say nothing else, or what it was."""
+        names = {folded(name) for name in self._key or ()}
+        key = {name: value for name, value in record.items() if folded(name) in names}
+        plan = self._plan_of(tuple(key), table)
+        values = list(key.values())
+        _put(runs, plan.key, [plan.columns[i].store(values[i]) for i in plan.key_at], deletes=True)
+
+    def _plan_of(self, names: tuple[str, ...], table: Table) -> _Plan:
+        """Return where rows with these fields go; kept, since most rows have the same."""
+        plan = self._plans.get(names)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[names] = self._plan(names, table)
+        return plan
+
     def _plan(self, names: tuple[str, ...], table: Table) -> _Plan:
-        """Return which columns fields go to; kept, since most rows have the same."""
         by_name = {folded(name): name for name in names}
         if not names or len(by_name) < len(names):
             raise DataError(f"expected fields whose names differ in more than case, got {sorted(names)}")
@@ -168,11 +183,7 @@ class Encoder:
         key = [folded(name) for name in self._key or ()]
         if not at.keys() >= set(key):
             raise DataError(f"expected the fields of the key, {', '.join(self._key or ())}, got {', '.join(names)}")
-        if len(self._plans) >= MOST_PLANS:
-            self._plans.clear()
-        plan = _Plan(columns, [c.name for c in columns], [table.columns[n].name for n in key], [at[n] for n in key])
-        self._plans[names] = plan
-        return plan
+        return _Plan(columns, [c.name for c in columns], [table.columns[n].name for n in key], [at[n] for n in key])
 
 
 MOST_PLANS = 1_000
