@@ -16,7 +16,7 @@ from streamflow._runtime.query import Query
 from streamflow._runtime.run import run_to_end
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import Trigger, continuous
-from streamflow.connectors.coerce import as_source
+from streamflow.coerce import as_source
 from streamflow.core.batch import Layout
 from streamflow.core.connector import Format, Source
 from streamflow.core.timestamp import Duration, TimeUnit, duration

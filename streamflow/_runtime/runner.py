@@ -220,15 +220,16 @@ class Runner:
     async def _wait(self) -> None:
         """Wait until the trigger says that a batch is to be cut, or there is something else to do."""
         if isinstance(self._settings.trigger, MicroBatch):
-            await self._wait_for_interval(self._settings.trigger.interval / 1_000_000)
+            await self._wait_for_interval(self._settings.trigger.interval)
         elif self._inbox.is_empty:
             self._inbox.wake.clear()
             if not self._is_urgent():
                 await self._inbox.wake.wait()
 
-    async def _wait_for_interval(self, interval: float) -> None:
+    async def _wait_for_interval(self, interval: int) -> None:
         loop = asyncio.get_running_loop()
-        due = (loop.time() // interval + 1) * interval
+        passed = round(loop.time() * 1_000_000) // interval  # in whole numbers: 0.77 // 0.07 * 0.07 + 0.07 is 0.77
+        due = (passed + 1) * interval / 1_000_000
         timer = loop.call_at(due, self._inbox.wake.set)
         try:
             while loop.time() < due and not self._is_urgent() and not self._inbox.is_final:

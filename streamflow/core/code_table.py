@@ -1,12 +1,12 @@
 """Small whole numbers for tokens: a dictionary of int64 as a few numpy passes, with numbers given back and used again.
 
-A **token** is one int64, or, where the table is *checked*, two that must both agree.  A **code** is a number from 0: small
-enough to address arrays.  The same token has the same code until ``keep`` says that nobody needs it; then the lowest
-free codes are given first, so codes stay below about the most tokens that were ever needed at once.
+A **token** is one int64, or, where the table is *checked*, two that must both agree.  A **code** is a number from 0:
+small enough to address arrays.  The same token has the same code until ``keep`` says that nobody needs it; then the
+lowest free codes are given first, so codes stay below about the most tokens that were ever needed at once.
 
-A table finds tokens in one of two ways and changes between them as it grows: by their distance from the smallest, where they
-lie close together, else by open addressing with a multiplier drawn at random, so that nobody can choose tokens that
-collide.  Knows nothing of keys and panes.
+A table finds tokens in one of two ways and changes between them as it grows: by their distance from the smallest,
+where they lie close together, else by open addressing with a multiplier drawn at random, so that nobody can choose
+tokens that collide.  Knows nothing of keys and panes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ U64 = npt.NDArray[np.uint64]
 
 _LEAST = 16
 _CELLS = 4
-"""Cells per token: at most a quarter full, few tokens stand more than two cells from home, and each costs a numpy pass."""
+"""Cells per token: at most a quarter full, few tokens stand more than two cells from home.
+
+And each costs a numpy pass.
+"""
 _NO_CODES = np.zeros(0, dtype=np.int64)
 
 

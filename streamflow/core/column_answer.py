@@ -86,9 +86,7 @@ def _running(keeping: Keeping, partial: ColumnPartial, picked: Picked, slots: I6
     return columns
 
 
-def _running_counts(
-    keeping: Keeping, partial: ColumnPartial, picked: Picked, groups: Groups
-) -> dict[int | None, I64]:
+def _running_counts(keeping: Keeping, partial: ColumnPartial, picked: Picked, groups: Groups) -> dict[int | None, I64]:
     """Return after each row how many values of each counted input its key has had; how many rows, for None."""
     found: dict[int | None, I64] = {}
     if any(kept.kind == "count" or kept.needs_counts for kept in keeping.kept):

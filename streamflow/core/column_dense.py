@@ -1,7 +1,8 @@
 """States that are a few numbers per key: arrays addressed by slot.
 
-What a partial keeps for ``sum``, ``mean``, ``variance``, ``stddev``, and for ``min`` and ``max`` of fixed width.  A state starts neutral
-everywhere, so two partials merge as whole arrays; folding a run is one ``ufunc.at`` an array, about 3 ns a row.
+What a partial keeps for ``sum``, ``mean``, ``variance``, ``stddev``, and for ``min`` and ``max`` of fixed width.  A
+state starts neutral everywhere, so two partials merge as whole arrays; folding a run is one ``ufunc.at`` an array,
+about 3 ns a row.
 
 Which slot a key has, which rows are null and how many values a slot has had is the partial's business, not known here.
 """
@@ -74,7 +75,10 @@ class DenseState(ABC):
 
     @abstractmethod
     def load(self, at: I64, columns: list[pl.Series], counts: I64) -> None:
-        """Take state columns into slots that are neutral; ``counts`` are the numbers of values, where the state has them."""
+        """Take state columns into slots that are neutral.
+
+        ``counts`` are the numbers of values, where the state has them.
+        """
 
 
 @final
@@ -273,7 +277,9 @@ class Spread(DenseState):
             mean = np.bincount(places, values, minlength=len(at)) / n
             off = values - mean[places]
             # What rounding has left of the mean's own distances is taken out again.
-            m2 = np.bincount(places, off * off, minlength=len(at)) - np.bincount(places, off, minlength=len(at)) ** 2 / n
+            m2 = (
+                np.bincount(places, off * off, minlength=len(at)) - np.bincount(places, off, minlength=len(at)) ** 2 / n
+            )
         self._merge(at, (n, mean, np.maximum(m2, 0.0)))
 
     def each(self, groups: Groups, values: Values, is_value: Mask | None, counts: I64) -> Values:

@@ -1,8 +1,8 @@
 """The sum that rounds once: ``sum(exact=True)`` of floats in the column layout.
 
-A float is a whole number of 53 bits times a power of two, so a sum of floats is a whole number of some 2,200 bits.  It is
-kept in limbs of 32 bits: cells (``column_sets``) of code and place of the limb, each holding a sum of parts of values, which
-add up exactly in any order.  Only the result is rounded, to the nearest float, ties to even.
+A float is a whole number of 53 bits times a power of two, so a sum of floats is a whole number of some 2,200
+bits.  It is kept in limbs of 32 bits: cells (``column_sets``) of code and place of the limb, each holding a sum of
+parts of values, which add up exactly in any order.  Only the result is rounded, to the nearest float, ties to even.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ def _rounded(packed: Cells, rows: I64, count: int) -> F64:
 
 
 def _stored(packed: Cells, rows: I64, count: int) -> tuple[pl.Series, pl.Series]:
-    """Return the rounded sums, and the floats of each: one a limb, or the infinity that a sum out of range rounds to."""
+    """Return the rounded sums, and the floats of each.
+
+    One a limb, or the infinity that a sum out of range rounds to.
+    """
     totals = _rounded(packed, rows, count)
     limbs, is_negative = _carried(_spread(packed, rows, count))
     limbs[~np.isfinite(totals)] = 0
@@ -161,8 +164,9 @@ def _nearest(limbs: I64) -> F64:
     word = (((first << np.uint64(32)) | second) << shift) | (third >> (np.uint64(32) - shift))
     below: Values = np.concatenate([np.zeros((len(limbs), 1), dtype=np.int64), np.cumsum(limbs != 0, axis=1)], axis=1)
     is_more = ((third << shift) & np.uint64(_MASK)) | below[rows, np.maximum(top - 2, 0)].astype(np.uint64)
-    word |= (is_more != 0).astype(np.uint64)  # 64 bits are 11 more than a float has: one of them can stand for all below
+    word |= (is_more != 0).astype(
+        np.uint64
+    )  # 64 bits are 11 more than a float has: one of them can stand for all below
     with np.errstate(over="ignore"):
         exponent = 32 * (top - 1) + _LOWEST - shift.astype(np.int64)
         return np.ldexp(word.astype(np.float64), exponent.astype(np.int32))
-

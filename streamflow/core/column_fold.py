@@ -1,7 +1,7 @@
 """The panes of a step in the column layout: keys as codes, states as arrays, no Python object per row, key or group.
 
-A batch is read once: its keys become codes (``key_codes``), its columns arrays (``column_run``).  Folding adds them to the
-arrays of a partial (``column_dense``), or appends them to its long tables (``column_long``).
+A batch is read once: its keys become codes (``key_codes``), its columns arrays (``column_run``).  Folding adds them
+to the arrays of a partial (``column_dense``), or appends them to its long tables (``column_long``).
 
 Codes belong to keys while a partial holds them.  When as many new codes were given as were alive, those that no partial
 and no run holds are freed: so memory follows the keys alive, and nobody counts references.
@@ -42,8 +42,8 @@ _FEW_CODES = 4096
 class ColumnFolding:
     """The panes of one step in the column layout; a ``core.folding.Folding``.
 
-    At 1,000 rows a batch costs what some forty numpy calls cost; at 100,000 a row costs about 50 ns, with a text key and two
-    aggregations of numbers.
+    At 1,000 rows a batch costs what some forty numpy calls cost; at 100,000 a row costs about 50 ns, with a text key
+    and two aggregations of numbers.
 
     Args:
         aggregations: The output columns, and what each comes to.
@@ -132,7 +132,10 @@ class ColumnFolding:
         return ()
 
     def absorb(self, partial: ColumnPartial, other: ColumnPartial) -> None:
-        """Merge ``other`` into ``partial`` in place; ``other`` is unchanged and shares nothing that could be changed."""
+        """Merge ``other`` into ``partial`` in place.
+
+        ``other`` is unchanged and shares nothing that could be changed.
+        """
         partial.absorb(other, self._codes.size)
 
     def merge(self, parts: Sequence[ColumnPartial]) -> ColumnPartial:
@@ -177,8 +180,8 @@ class ColumnFolding:
     ) -> tuple[Columns, Sequence[Refused]]:
         """Fold rows into a partial one by one; return the result after each row, with the row's own stamps.
 
-        Sums of floats are added in the order of the rows.  ``collect``, ``top_k`` and the sketches go round by round, all
-        keys at once: with them a batch costs as many passes as its most frequent key has rows.
+        Sums of floats are added in the order of the rows.  ``collect``, ``top_k`` and the sketches go round by round,
+        all keys at once: with them a batch costs as many passes as its most frequent key has rows.
         """
         picked = _picked(run, rows)
         slots = partial.slots(picked.codes, self._codes.size)
@@ -220,7 +223,10 @@ class ColumnFolding:
         self._partials.discard(partial)
 
     def changed(self, partial: ColumnPartial) -> pl.DataFrame:
-        """Return key and state columns of the keys changed since this was last called; of all keys, if it was not tracked."""
+        """Return key and state columns of the keys changed since this was last called.
+
+        Of all keys, if it was not tracked.
+        """
         dirty = partial.clean()
         return self._frame(partial, partial.used() if dirty is None else dirty)
 

@@ -1,7 +1,7 @@
 """How the column layout keeps each kind of aggregation: in arrays or in a long table, and of which types it can be.
 
-Which of the two may depend on the type of what is read (the smallest date is a number, the smallest text is not), so it is
-settled by the first batch, or by the checkpoint before it.
+Which of the two may depend on the type of what is read (the smallest date is a number, the smallest text is not), so
+it is settled by the first batch, or by the checkpoint before it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ _NUMBERS = ("sum", "mean", "variance", "stddev", "quantiles")
 _COMPARED = ("min", "max", "top_k")
 _EXTREMES = ("min", "max")
 _COUNTED = ("mean", "variance", "stddev")
-KINDS = ("count", *_NUMBERS, *_EXTREMES, "first", "last", "collect", "distinct", "approx_distinct", "top_k", "arg_max", "arg_min")
+KINDS = (
+    "count",
+    *_NUMBERS,
+    *_EXTREMES,
+    "first",
+    "last",
+    "collect",
+    "distinct",
+    "approx_distinct",
+    "top_k",
+    "arg_max",
+    "arg_min",
+)
 
 _IDENTITY = {"time": pl.Int64(), "split": pl.Int64(), "position": pl.Int64()}
 
@@ -134,9 +146,16 @@ class Kept:
         """Return what state columns say of the types of inputs."""
         found: dict[int, pl.DataType] = {}
         items = columns.get("items")
-        fields = {f.name: f.dtype for f in items.inner.fields} if isinstance(items, pl.List) and isinstance(items.inner, pl.Struct) else columns
+        fields = (
+            {f.name: f.dtype for f in items.inner.fields}
+            if isinstance(items, pl.List) and isinstance(items.inner, pl.Struct)
+            else columns
+        )
         values = columns.get("values")
-        said = {self.reads: values.inner if isinstance(values, pl.List) else fields.get("value"), self.by: fields.get("by")}
+        said = {
+            self.reads: values.inner if isinstance(values, pl.List) else fields.get("value"),
+            self.by: fields.get("by"),
+        }
         if self.kind == "sum" and self._options.get("exact"):
             said = {self.reads: columns.get("total")}
         for place, dtype in said.items():
@@ -181,7 +200,9 @@ class Kept:
 
     def _require_types(self) -> None:
         if self.reads is not None and self.kind in _NUMBERS and not _is_number(self.dtype):
-            raise self._wrong_type(self.reads, self.dtype, "whole or floating-point numbers of up to 64 bits", "cast it")
+            raise self._wrong_type(
+                self.reads, self.dtype, "whole or floating-point numbers of up to 64 bits", "cast it"
+            )
         compared = self.by if self.by is not None else self.reads if self.kind in _COMPARED else None
         if compared is not None:
             dtype = self._inputs.dtypes[compared]

@@ -1,10 +1,12 @@
 """States of no fixed size per key: long tables of (code, …), packed now and then.
 
-What a partial keeps for ``first``, ``last``, ``arg_max``, ``arg_min``, ``top_k``, ``collect``, ``distinct``, the sketches, and ``min`` and ``max``
-of texts.  Folding a run appends what it read as a piece; when the pieces have grown to twice what is packed, all are
-packed to one table, ordered by code.  So a row is packed about twice, in large portions, however small the batches.
+What a partial keeps for ``first``, ``last``, ``arg_max``, ``arg_min``, ``top_k``, ``collect``, ``distinct``, the
+sketches, and ``min`` and ``max`` of texts.  Folding a run appends what it read as a piece; when the pieces have grown
+to twice what is packed, all are packed to one table, ordered by code.  So a row is packed about twice, in large
+portions, however small the batches.
 
-``LongState`` is the table; a ``LongKind`` says what its rows are.  Knows no slots: codes are those of ``core.key_codes``.
+``LongState`` is the table; a ``LongKind`` says what its rows are.  Knows no slots: codes are those of
+``core.key_codes``.
 """
 
 from __future__ import annotations
@@ -106,7 +108,10 @@ class LongState(Generic[C]):
             self._pieces = [self._kind.join(self._pieces)]
 
     def merge(self, other: LongState[C], only: I64 | None = None) -> None:
-        """Take the rows of another, or those of some codes; tables are never changed in place, so both may share them."""
+        """Take the rows of another, or those of some codes.
+
+        Tables are never changed in place, so both may share them.
+        """
         if only is not None:
             self.add(_only(self._kind, other.packed(), np.sort(only)))
             return

@@ -1,9 +1,9 @@
 """A partial of the column layout: for each key that has rows, a slot; for each aggregation, what it keeps of the slot.
 
 Slots
-    While a partial holds a good part of all keys, the slot of a key is its code: nothing is looked up, and two partials
-    merge array by array.  One that holds few keys of many has a table of its own from codes to slots, so that it costs what
-    it holds.  A partial changes between the two as it grows.
+    While a partial holds a good part of all keys, the slot of a key is its code: nothing is looked up, and two
+    partials merge array by array.  One that holds few keys of many has a table of its own from codes to slots, so
+    that it costs what it holds.  A partial changes between the two as it grows.
 
 Knows neither keys nor windows.
 """
@@ -28,6 +28,7 @@ _FEW_GONE = 1024
 """Below this many discarded keys nothing is moved."""
 _SHARE = 8
 """Above, where at least one code in so many has rows."""
+
 
 @final
 class ColumnPartial:
@@ -176,7 +177,12 @@ class ColumnPartial:
         """Merge another partial, or what it holds of some codes, into this one."""
         if not len(other.rows):
             return
-        if only is None and self._table is None and other._table is None and len(other.rows) <= max(size, len(self.rows)):
+        if (
+            only is None
+            and self._table is None
+            and other._table is None
+            and len(other.rows) <= max(size, len(self.rows))
+        ):
             if len(self.rows) < len(other.rows):
                 self._grow(len(other.rows))
             to = at = slice(0, len(other.rows))
@@ -223,7 +229,13 @@ class ColumnPartial:
         if self.dirty is not None and moved.dirty is not None:
             moved.dirty[to] = self.dirty[at]
         self.long = self.long or moved.long
-        self._table, self.rows, self.counts, self.dense, self.dirty = table, moved.rows, moved.counts, moved.dense, moved.dirty
+        self._table, self.rows, self.counts, self.dense, self.dirty = (
+            table,
+            moved.rows,
+            moved.counts,
+            moved.dense,
+            moved.dirty,
+        )
 
     def discard(self, codes: I64, size: int) -> None:
         """Forget what is held of some codes; O(what is held), so a few are put off until they are many.
@@ -237,7 +249,13 @@ class ColumnPartial:
         dirty = np.intersect1d(self.dirty_codes(), kept)
         held = ColumnPartial(self._keeping, is_tracked=self.dirty is not None)
         held.absorb(self, size, kept)
-        self._table, self.rows, self.counts, self.dense, self.long = held._table, held.rows, held.counts, held.dense, held.long
+        self._table, self.rows, self.counts, self.dense, self.long = (
+            held._table,
+            held.rows,
+            held.counts,
+            held.dense,
+            held.long,
+        )
         self.dirty = held.dirty
         self._gone = _NO_CODES
         if self.dirty is not None:

@@ -1,7 +1,7 @@
 """Long states that pick rows: by event time and identity, or by what is compared, ties by that.
 
-Each kind orders the rows of a key from best to worst and keeps the best, the best ``k``, or all.  Equals that even identity
-does not tell apart (rows derived from one row) stay in the order in which they came.
+Each kind orders the rows of a key from best to worst and keeps the best, the best ``k``, or all.  Equals that even
+identity does not tell apart (rows derived from one row) stay in the order in which they came.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _PARTS = ("time", "split", "position")
 @final
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Rows: the code of their key, their identity, their value, and what they are compared by where it is something else."""
+    """Rows: the code of their key, their identity, their value.
+
+    And what they are compared by where it is something else.
+    """
 
     codes: I64
     time: I64
@@ -204,9 +207,7 @@ class ArgExtreme(_OneBest):
     columns: ClassVar[tuple[str, ...]] = ("value", "by", *_PARTS)
     compares = True
 
-    def __init__(
-        self, reads: int, by: int, dtype: pl.DataType, by_dtype: pl.DataType, *, is_max: bool
-    ) -> None:
+    def __init__(self, reads: int, by: int, dtype: pl.DataType, by_dtype: pl.DataType, *, is_max: bool) -> None:
         super().__init__(reads, by, dtype, by_dtype)
         self.is_descending = is_max
 
@@ -263,9 +264,7 @@ class TopK(_Several):
     compares = True
     is_descending = True
 
-    def __init__(
-        self, reads: int, by: int | None, dtype: pl.DataType, by_dtype: pl.DataType | None, *, k: int
-    ) -> None:
+    def __init__(self, reads: int, by: int | None, dtype: pl.DataType, by_dtype: pl.DataType | None, *, k: int) -> None:
         super().__init__(reads, by, dtype, by_dtype)
         self._k = k
 

@@ -66,7 +66,9 @@ class Inputs:
             computed = frame.with_columns(self._computed) if self._computed else frame
             return [computed.get_column(name or _READ.format(place)) for place, name in enumerate(self._names)]
         except pl.exceptions.ColumnNotFoundError as error:
-            raise DataError(f"an aggregation reads a column that is not there: {error}; there are {frame.columns}") from error
+            raise DataError(
+                f"an aggregation reads a column that is not there: {error}; there are {frame.columns}"
+            ) from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"what an aggregation reads cannot be computed: {error}") from error
 
@@ -86,7 +88,8 @@ class Inputs:
                 continue
             if self._is_settled and known != pl.Null:
                 raise DataError(
-                    f"column {self.name(place)} was {known} so far, got {one.dtype}", remedy="cast it to one type before agg"
+                    f"column {self.name(place)} was {known} so far, got {one.dtype}",
+                    remedy="cast it to one type before agg",
                 )
             types[place] = one.dtype
         self._is_settled = True
@@ -112,9 +115,7 @@ class ColumnRun:
         self.codes = codes
         self.series = series
         self._arrays: dict[tuple[int, pl.DataType], Values] = {}
-        self._present: list[Mask | None] = [
-            None if not s.null_count() else s.is_not_null().to_numpy() for s in series
-        ]
+        self._present: list[Mask | None] = [None if not s.null_count() else s.is_not_null().to_numpy() for s in series]
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -25,13 +25,19 @@ Parts = tuple[Values, ...]
 Combine = Callable[[Parts, Parts], Parts]
 
 _FEW_ROWS, _FEW_GROUPS = 32, 150
-"""Lower and wider matrices go row by row, all groups at once; in others a row costs more than numpy takes for a group."""
+"""Lower and wider matrices go row by row, all groups at once.
+
+In others a row costs more than numpy takes for a group.
+"""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """Groups of about one length: a stretch of cells, ``height`` values for each of ``groups``; the first is the initial one."""
+    """Groups of about one length: a stretch of cells, ``height`` values for each of ``groups``.
+
+    The first is the initial one.
+    """
 
     first: int
     height: int
@@ -125,7 +131,10 @@ class Groups:
         return groups
 
     def rounds(self) -> Iterator[I64]:
-        """Yield the first rows of all groups, then the second ones, and so on; as many rounds as the largest group has rows."""
+        """Yield the first rows of all groups, then the second ones, and so on.
+
+        As many rounds as the largest group has rows.
+        """
         order = stable_order(self.numbers)
         yield from np.split(order, np.flatnonzero(np.diff(self.numbers[order])) + 1)
 
@@ -162,7 +171,10 @@ class Groups:
 
 
 def stable_order(numbers: I64) -> I64:
-    """Return the order of numbers from 0, ties as they stand; radix passes of 16 bits, which numpy sorts in linear time."""
+    """Return the order of numbers from 0, ties as they stand.
+
+    Radix passes of 16 bits, which numpy sorts in linear time.
+    """
     if len(numbers) < 256:
         return np.argsort(numbers, kind="stable")
     largest = int(numbers.max())
@@ -196,7 +208,10 @@ def _step(combine: Combine, parts: Parts) -> None:
 
 
 def _double(combine: Combine, parts: Parts) -> None:
-    """Combine each row with the one 1, 2, 4 … above it: as many passes as the number of rows has bits (Hillis, Steele 1986)."""
+    """Combine each row with the one 1, 2, 4 … above it.
+
+    As many passes as the number of rows has bits (Hillis, Steele 1986).
+    """
     reach = 1
     while reach < len(parts[0]):
         joined = combine(tuple(p[:-reach] for p in parts), tuple(p[reach:] for p in parts))

@@ -1,7 +1,8 @@
 """Long states that keep what there was: the distinct values, exactly or roughly, and quantiles.
 
-All but the first are tables of *cells*: a code and a small number in one int64, and beside it a number that is added up, or
-of which the largest counts.  Packing them is exact, associative and commutative, so no cut or order changes a result.
+All but the first are tables of *cells*: a code and a small number in one int64, and beside it a number that is added
+up, or of which the largest counts.  Packing them is exact, associative and commutative, so no cut or order changes a
+result.
 """
 
 from __future__ import annotations

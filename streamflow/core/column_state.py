@@ -120,4 +120,3 @@ def _counts(keeping: Keeping, given: list[dict[str, pl.Series]], size: int) -> t
 def _holds_any(packed: pl.Series) -> bool:
     inner = packed.explode() if packed.dtype == pl.List else packed
     return inner.null_count() < len(inner)
-

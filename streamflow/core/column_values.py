@@ -1,7 +1,8 @@
 """Polars values as numpy arrays and back, and lists of them.
 
-A **form** says as what an aggregation wants its values: as they are stored (``RAW``), as int64 or float64 (``NUMBER``), or as float64
-(``FLOAT``).  Values that are null may be anything in the array: whoever asks knows where they are.
+A **form** says as what an aggregation wants its values: as they are stored (``RAW``), as int64 or float64
+(``NUMBER``), or as float64 (``FLOAT``).  Values that are null may be anything in the array: whoever asks knows where
+they are.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def np_dtype(dtype: pl.DataType, form: Form) -> np.dtype[Any]:
 def nest(items: pl.Series, lengths: I64) -> pl.Series:
     """Return a column of lists: the first ``lengths[0]`` items, then the next ``lengths[1]`` …"""
     row = pl.Series("row", np.repeat(np.arange(len(lengths)), lengths))
-    lists = pl.DataFrame([row, items.alias("items")]).group_by("row", maintain_order=True).agg("items").get_column("items")
+    lists = (
+        pl.DataFrame([row, items.alias("items")]).group_by("row", maintain_order=True).agg("items").get_column("items")
+    )
     is_filled = lengths > 0
     if is_filled.all():
         return lists

@@ -3,10 +3,10 @@
 Encoded once a batch, keys address the arrays in which panes keep their state.  A code belongs to a key while some pane
 has it (``keep`` says which those are), so memory follows the keys alive; codes are never written anywhere.
 
-One column becomes tokens for a ``CodeTable``: numbers, dates, times and bools their own value; texts and bytes two 64-bit hashes,
-each seeded at random for this table.  Two texts are taken for one only if both hashes agree: with a million keys the odds
-are below 1e-26, and nobody who does not know the seeds can choose them.  Several columns are encoded one by one, and their
-codes in pairs.  A null is a key of its own, NaN equals NaN, and -0.0 equals 0.0.
+One column becomes tokens for a ``CodeTable``: numbers, dates, times and bools their own value; texts and bytes two
+64-bit hashes, each seeded at random for this table.  Two texts are taken for one only if both hashes agree: with a
+million keys the odds are below 1e-26, and nobody who does not know the seeds can choose them.  Several columns are
+encoded one by one, and their codes in pairs.  A null is a key of its own, NaN equals NaN, and -0.0 equals 0.0.
 
 Knows nothing of panes and aggregations.
 """
@@ -70,7 +70,10 @@ class KeyCodes:
         return self._codes.encode(columns)
 
     def load(self, columns: Sequence[pl.Series], rows: int) -> I64:
-        """Return the codes of keys that stood in a checkpoint: encode, but for types, on which the next batch has the last word."""
+        """Return the codes of keys that stood in a checkpoint.
+
+        Encode, but for types, on which the next batch has the last word.
+        """
         if not columns:
             return np.zeros(rows, dtype=np.int64)
         self._is_loaded = not self._columns or self._is_loaded
@@ -88,7 +91,10 @@ class KeyCodes:
         self._codes.keep(live)
 
     def _fitted(self, columns: Sequence[pl.Series], *, is_loading: bool = False) -> list[pl.Series]:
-        """Return the columns in the types that the codes have; the first ones, or the first behind a restore, set them."""
+        """Return the columns in the types that the codes have.
+
+        The first ones, or the first behind a restore, set them.
+        """
         if not self._columns:
             self._columns = [_column_of(s.dtype, s.name) for s in columns]
             self._codes = _paired(self._columns)
@@ -274,7 +280,10 @@ class _Texts:
 
 @final
 class _TextStore:
-    """Texts in the order they came, to be asked for by their places; adding some costs little until one is asked for."""
+    """Texts in the order they came, to be asked for by their places.
+
+    Adding some costs little until one is asked for.
+    """
 
     __slots__ = ("_new", "_pieces", "_waiting", "size")
 
@@ -400,7 +409,9 @@ def _tokens(series: pl.Series) -> I64:
 
 def _numbers(tokens: I64, dtype: pl.DataType) -> pl.Series:
     """Return the numbers that ``_tokens`` made these of; a cast makes values of them."""
-    return pl.Series(tokens.view(np.uint64) if dtype == pl.UInt64 else tokens.view(np.float64) if dtype.is_float() else tokens)
+    return pl.Series(
+        tokens.view(np.uint64) if dtype == pl.UInt64 else tokens.view(np.float64) if dtype.is_float() else tokens
+    )
 
 
 def _texts(series: pl.Series) -> pl.Series:

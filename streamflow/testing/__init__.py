@@ -1,8 +1,8 @@
 """What tests of pipelines are made of: yours, and streamflow's own.
 
-``drive`` puts a pipeline under the test's hand: rows in, rows out, crashes and time in between, and nothing to wait for.
-``run_virtual`` runs whatever uses asyncio, a whole query too, in virtual time.  Transcripts are windows as pages of YAML.
-``streamflow.testing.conformance`` holds sources, sinks and operators of your own to their contracts.
+``drive`` puts a pipeline under the test's hand: rows in, rows out, crashes and time in between, and nothing to wait
+for. ``run_virtual`` runs whatever uses asyncio, a whole query too, in virtual time.  Transcripts are windows as pages
+of YAML. ``streamflow.testing.conformance`` holds sources, sinks and operators of your own to their contracts.
 
 What is named here keeps to the version number like the rest of the public API.
 """

@@ -1,8 +1,8 @@
 """``drive``: a pipeline under a test's hand.
 
-The plan runs on the engine itself, through real epochs and a real checkpoint store in memory; only the sources, the sinks
-and the clock are the test's.  There are no sleeps and nothing to wait for: when ``send`` returns, everything that the rows
-cause has happened, and is committed.
+The plan runs on the engine itself, through real epochs and a real checkpoint store in memory; only the sources, the
+sinks and the clock are the test's.  There are no sleeps and nothing to wait for: when ``send`` returns, everything
+that the rows cause has happened, and is committed.
 """
 
 from __future__ import annotations
@@ -31,20 +31,19 @@ from streamflow.testing.rig import Rig
 EpochRule = Literal["each", "manual"]
 
 
-def drive(
-    pipeline: Pipeline, *, start: datetime | int = 0, epochs: EpochRule = "each", cut: Cut = None
-) -> Drive:
+def drive(pipeline: Pipeline, *, start: datetime | int = 0, epochs: EpochRule = "each", cut: Cut = None) -> Drive:
     """Return a pipeline to be driven by a test: enter it with ``async with``.
 
-    Its sources are not opened and its sinks not written: the test sends the rows, and looks at what the sinks would hold.
-    Leaving the body suspends it.
+    Its sources are not opened and its sinks not written: the test sends the rows, and looks at what the sinks would
+    hold. Leaving the body suspends it.
 
     Args:
         pipeline: What to test.
         start: What time it is at first, by the clock.
         epochs: ``"each"`` commits an epoch after each call, so that a sink shows at once what it got; ``"manual"`` only
             at ``checkpoint()`` and on leaving, so that a crash has something to undo.
-        cut: Where what is sent is cut into batches: sizes, or the seed of random ones.  Nothing that is labelled content
+        cut: Where what is sent is cut into batches: sizes, or the seed of random ones.  Nothing that is labelled
+        content
             may depend on it.
 
     Raises:
@@ -236,15 +235,15 @@ class DrivenSource:
     def _sent(self, split: str, rows: Sequence[Any]) -> list[Sent]:
         self._require_open()
         is_encoded = self._node.source.format is not None
-        return [
-            self._rig.journal.send(self._node.name, split, data) for data in payloads(rows, is_encoded=is_encoded)
-        ]
+        return [self._rig.journal.send(self._node.name, split, data) for data in payloads(rows, is_encoded=is_encoded)]
 
     async def _say(self, word: Word, splits: Sequence[str]) -> None:
         self._require_open()
         for split in splits:
             if word in ("idle", "finish") and split not in self._rig.graph.ingests[self._node.name].splits:
-                raise DefinitionError(f"source {self._node.name!r} has no split {split!r} yet; open() it, or send to it")
+                raise DefinitionError(
+                    f"source {self._node.name!r} has no split {split!r} yet; open() it, or send to it"
+                )
         await self._go([self._rig.journal.say(self._node.name, split, word) for split in splits])
 
     async def _go(self, entries: Sequence[Entry]) -> None:

@@ -1,7 +1,7 @@
 """What a test has sent: the replayable source that every source of a pipeline under test is replaced by.
 
-Keeps every row and everything that was said of a split, in the order of the test, so that after a crash the same goes in
-again from the positions of the last checkpoint.
+Keeps every row and everything that was said of a split, in the order of the test, so that after a crash the same goes
+in again from the positions of the last checkpoint.
 """
 
 from __future__ import annotations

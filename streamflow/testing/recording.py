@@ -1,7 +1,8 @@
 """The sink that stands in for every sink of a pipeline under test: it keeps what an exactly-once sink would have.
 
-Rows are staged with their epoch, and kept when the epoch is committed, once, whatever crashes in between: the token decides.
-What is staged is the place of a batch in memory, so a test gets back the very objects that its pipeline made.
+Rows are staged with their epoch, and kept when the epoch is committed, once, whatever crashes in between: the token
+decides. What is staged is the place of a batch in memory, so a test gets back the very objects that its pipeline
+made.
 """
 
 from __future__ import annotations

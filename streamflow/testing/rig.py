@@ -185,7 +185,10 @@ class Rig:
 
     @contextmanager
     def _acting(self) -> Iterator[Graph]:
-        """Let the graph act, and stage what reaches the sinks; what fails ends the run, as it would outside of a test."""
+        """Let the graph act, and stage what reaches the sinks.
+
+        What fails ends the run, as it would outside of a test.
+        """
         run = self._running()
         try:
             yield run.graph

@@ -15,8 +15,8 @@
       - end
       - expect: [[k, 10, 20, 1]]
 
-Times and lengths are whole numbers of ``unit`` (seconds).  Without ``max_delay`` the source moves its watermark only where a
-``watermark`` step says so.  A transcript that must fail says so with ``reject``.
+Times and lengths are whole numbers of ``unit`` (seconds).  Without ``max_delay`` the source moves its watermark only
+where a ``watermark`` step says so.  A transcript that must fail says so with ``reject``.
 
 Knows no pipeline: ``transcript_run`` builds one.
 """
@@ -41,7 +41,10 @@ InputRow = tuple[Any, int, Any]
 
 @final
 class WindowSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A window: ``{tumbling: 10}``, ``{sliding: 10, every: 5}`` or ``{session: 5}``, the first two with an ``offset``."""
+    """A window: ``{tumbling: 10}``, ``{sliding: 10, every: 5}`` or ``{session.
+
+    5}``, the first two with an ``offset``.
+    """
 
     tumbling: int | None = None
     sliding: int | None = None
@@ -182,7 +185,8 @@ def load(path: str | Path) -> list[Transcript]:
         import yaml
     except ImportError as error:
         raise DefinitionError(
-            "transcripts are read with PyYAML, which is not installed", remedy="pip install 'streamflow-engine[testing]'"
+            "transcripts are read with PyYAML, which is not installed",
+            remedy="pip install 'streamflow-engine[testing]'",
         ) from error
     try:
         pages = yaml.safe_load(Path(path).read_text("utf-8"))

@@ -1,7 +1,7 @@
 """Run a transcript: build the pipeline it describes, drive it step by step, compare.
 
-A transcript runs four times, unless it says otherwise: as Python values and as columns, in batches as they are sent and one
-row a batch.  What is expected is the same each time.
+A transcript runs four times, unless it says otherwise: as Python values and as columns, in batches as they are sent
+and one row a batch.  What is expected is the same each time.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ def build(transcript: Transcript, layout: str) -> Pipeline:
     pipeline = Pipeline("transcript")
     unit = transcript.unit
     options: dict[str, Any] = {"time_unit": unit, "idle_advance": transcript.idle_advance}
-    options |= {name: f"{length}{unit}" for name in ("max_delay", "idle_after", "max_future")
-                if (length := getattr(transcript, name)) is not None}
+    options |= {
+        name: f"{length}{unit}"
+        for name in ("max_delay", "idle_after", "max_future")
+        if (length := getattr(transcript, name)) is not None
+    }
     if transcript.max_future is not None:
         options["on_error"] = dead_letter(MemorySink())
     stated = None if transcript.max_delay is not None else _stated(unit)

@@ -40,9 +40,7 @@ Long enough for a thread of the test's own, short enough to be told what hangs.
 """
 
 
-def run_virtual(
-    main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None, start: datetime | int = 0
-) -> T:
+def run_virtual(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None, start: datetime | int = 0) -> T:
     """Return what a coroutine returns, run in virtual time on a loop of its own.
 
     Pipelines started in it read the virtual clock too.
@@ -100,9 +98,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return (self.clock.now() - self._began) / 1_000_000
 
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Run a function in a thread; virtual time stands still until it has returned."""
         future = super().run_in_executor(executor, func, *args)
         self._jobs += 1
@@ -158,4 +154,3 @@ class _JumpingSelector(selectors.DefaultSelector):
                 remedy="something they wait for never happens; set a time-out with asyncio.timeout() to see where",
             )
         return ready
-

@@ -1,7 +1,8 @@
-"""Programs in files, and processes that are watched line by line: nothing here waits for a length of time."""
+"""Programs in files, run in this process or in one that is watched line by line: nothing waits for a length of time."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from click.testing import CliRunner, Result
+
+from streamflow.cli.commands import streamflow
 
 Program = Callable[..., Path]
 
@@ -72,6 +76,22 @@ def program(tmp_path: Path) -> Program:
         return path
 
     return write
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """Run ``streamflow ...`` in this process and in the test's folder; what it did to the process is undone."""
+    root = logging.getLogger()
+    handlers, level, modules = root.handlers, root.level, set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    yield lambda *arguments: CliRunner().invoke(streamflow, list(map(str, arguments)))
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    for name in set(sys.modules) - modules:
+        if name.startswith(("job", "one", "two", "packed")):
+            del sys.modules[name]
 
 
 @pytest.fixture

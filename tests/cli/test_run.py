@@ -39,10 +39,10 @@ def numbers(folder: Path) -> list[int]:
     return [json.loads(line)["n"] for line in committed_lines(folder / "out.jsonl").splitlines()]
 
 
-def test_a_bounded_pipeline_runs_to_its_end_and_says_so(program, command) -> None:
-    run = command("run", program(BOUNDED))
-    assert run.end() == 0
-    assert [line.strip() for line in run.lines if line.strip().isdigit()] == ["1", "4", "9"]
+def test_a_bounded_pipeline_runs_to_its_end_and_says_so(program, invoke) -> None:
+    run = invoke("run", program(BOUNDED))
+    assert run.exit_code == 0
+    assert run.stdout == "1\n4\n9\n"
     assert "three  finished" in run.output
     assert "rows_in=numbers:3" in run.output
 
@@ -95,31 +95,31 @@ def test_a_second_signal_ends_at_once_with_130(program, command) -> None:
     assert run.end() == 130
 
 
-def test_run_in_a_program_without_a_guard_is_left_to_the_command(program, command) -> None:
-    run = command("run", program(BOUNDED + "\n    pipeline.run()\n"))
-    assert run.end() == 0
-    assert run.output.count("\n9\n") == 1
+def test_run_in_a_program_without_a_guard_is_left_to_the_command(program, invoke) -> None:
+    run = invoke("run", program(BOUNDED + "\n    pipeline.run()\n"))
+    assert run.exit_code == 0
+    assert run.stdout == "1\n4\n9\n"
 
 
-def test_the_command_line_goes_before_the_program(program, command, tmp_path: Path) -> None:
-    run = command("run", program(BOUNDED), "--checkpoint", "elsewhere", "--trigger", "available-now")
-    assert run.end() == 0
+def test_the_command_line_goes_before_the_program(program, invoke, tmp_path: Path) -> None:
+    run = invoke("run", program(BOUNDED), "--checkpoint", "elsewhere", "--trigger", "available-now")
+    assert run.exit_code == 0
     assert 'trigger="available now"' in run.output
     assert any((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_finished_pipeline_says_that_there_is_nothing_to_read(program, command) -> None:
+def test_a_finished_pipeline_says_that_there_is_nothing_to_read(program, invoke) -> None:
     path = program(BOUNDED)
-    assert command("run", path, "--checkpoint", "state").end() == 0
-    again = command("run", path, "--checkpoint", "state")
-    assert again.end() == 0
+    assert invoke("run", path, "--checkpoint", "state").exit_code == 0
+    again = invoke("run", path, "--checkpoint", "state")
+    assert again.exit_code == 0
     assert "finished before: nothing to read" in again.output
 
 
-def test_json_logs_are_one_object_a_line(program, command) -> None:
-    run = command("run", program(BOUNDED), "--log-format", "json")
-    assert run.end() == 0
-    records = [json.loads(line) for line in run.lines if line.startswith("{")]
+def test_json_logs_are_one_object_a_line(program, invoke) -> None:
+    run = invoke("run", program(BOUNDED), "--log-format", "json")
+    assert run.exit_code == 0
+    records = [json.loads(line) for line in run.output.splitlines() if line.startswith("{")]
     assert [record["event"] for record in records] == ["started", "finished"]
     assert records[-1]["rows_in"] == {"numbers": 3}
     assert {"ts", "level", "logger", "pipeline"} <= records[0].keys()
@@ -133,15 +133,15 @@ def test_json_logs_are_one_object_a_line(program, command) -> None:
         (["job.py:other"], 2, "there is no 'other'"),
     ],
 )
-def test_what_cannot_be_run_is_said_with_its_exit_code(program, command, arguments, code: int, says: str) -> None:
+def test_what_cannot_be_run_is_said_with_its_exit_code(program, invoke, arguments, code: int, says: str) -> None:
     program(BOUNDED)
-    run = command("run", *arguments)
-    assert run.end() == code
+    run = invoke("run", *arguments)
+    assert run.exit_code == code
     assert says in run.output
     assert "Traceback" not in run.output
 
 
-def test_a_failing_function_is_named_with_its_row_and_line_and_without_a_traceback(program, command) -> None:
+def test_a_failing_function_is_named_with_its_row_and_line_and_without_a_traceback(program, invoke) -> None:
     text = """
         def amount(row):
             return row["amount"]
@@ -149,8 +149,8 @@ def test_a_failing_function_is_named_with_its_row_and_line_and_without_a_traceba
         pipeline = sf.Pipeline("orders")
         pipeline.read("orders", [{"id": 1}], event_time=lambda row: row["id"], max_delay="0s").map(amount).show()
     """
-    run = command("run", program(text))
-    assert run.end() == 1
+    run = invoke("run", program(text))
+    assert run.exit_code == 1
     assert "streamflow.OperatorError: step 'map_amount' failed at event time 1970-01-01T00:00:00.000001" in run.output
     assert "on_error=dead_letter(sink)" in run.output
     assert "(caused by KeyError: 'amount', at" in run.output
@@ -158,20 +158,20 @@ def test_a_failing_function_is_named_with_its_row_and_line_and_without_a_traceba
     assert "Traceback" not in run.output
 
 
-def test_a_checkpoint_of_another_pipeline_is_refused_with_3(program, command) -> None:
+def test_a_checkpoint_of_another_pipeline_is_refused_with_3(program, invoke) -> None:
     counted = """
         pipeline = sf.Pipeline("counted", checkpoint="file:./state")
         rows = pipeline.read("numbers", sf.generate(rows=10)).key_by(lambda row: row["n"] % 2)
         rows.all_time(emit="update").count(name={name!r}).to(sf.SqliteSink("out.sqlite", "counts"), name="out")
     """
-    assert command("run", program(counted.format(name="counts"), "one.py"), "--trigger", "once").end() == 0
-    run = command("run", program(counted.format(name="renamed"), "two.py"))
-    assert run.end() == 3
+    assert invoke("run", program(counted.format(name="counts"), "one.py"), "--trigger", "once").exit_code == 0
+    run = invoke("run", program(counted.format(name="renamed"), "two.py"))
+    assert run.exit_code == 3
     assert "streamflow.CheckpointError" in run.output
     assert "'counts'" in run.output
 
 
-def test_the_version_is_printed(command) -> None:
-    run = command("--version")
-    assert run.end() == 0
+def test_the_version_is_printed(invoke) -> None:
+    run = invoke("--version")
+    assert run.exit_code == 0
     assert run.output.startswith("streamflow, version ")

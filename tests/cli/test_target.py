@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import click
 import pytest
 
@@ -18,15 +14,7 @@ FACTORY = """
 """
 
 
-@pytest.fixture(autouse=True)
-def unchanged_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith(("job", "pack")):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("invoke")  # for the folder, and for what it undoes
 
 
 def test_a_file_names_its_only_pipeline_however_often_it_is_bound(program) -> None:

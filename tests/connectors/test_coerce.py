@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamflow.connectors.coerce import as_source
+from streamflow.coerce import as_source
 from streamflow.connectors.files import FileSource
 from streamflow.connectors.generate import generate
 from streamflow.connectors.queue import QueueSource

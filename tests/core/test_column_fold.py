@@ -1,4 +1,7 @@
-"""Laws of ``core.column_fold``: the column layout keeps panes as one polars query would, however rows come and partials meet."""
+"""Laws of ``core.column_fold``.
+
+The column layout keeps panes as one polars query would, however rows come and partials meet.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from streamflow import agg
-from streamflow.core.aggregation import Aggregate, Aggregation
+from streamflow.core.aggregation import Aggregate
 from streamflow.core.column_fold import ColumnFolding
 from streamflow.core.column_partial import ColumnPartial
 from streamflow.core.columns import Columns
@@ -24,7 +27,7 @@ from streamflow.core.row_fold import RowFolding
 from streamflow.core.rows import Rows
 from streamflow.core.stamps import Stamps
 from streamflow.core.timestamp import EARLIEST, LATEST, MAX_TIMESTAMP, MIN_TIMESTAMP
-from streamflow.errors import CheckpointError, DataError, DefinitionError, InternalError
+from streamflow.errors import DataError
 
 SCHEMA = {
     "k": pl.String(),

@@ -1,4 +1,7 @@
-"""The crash law: stop anywhere, restore the last checkpoint, replay: what is committed is what an uncrashed run commits."""
+"""The crash law: stop anywhere, restore the last checkpoint, replay.
+
+What is committed is what an uncrashed run commits.
+"""
 
 from __future__ import annotations
 

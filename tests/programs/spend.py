@@ -1,6 +1,6 @@
 """A pipeline for the tests that kill it: made-up payments, windows by user, into SQLite and a file, exactly once.
 
-    python spend.py FOLDER
+python spend.py FOLDER
 """
 
 from __future__ import annotations

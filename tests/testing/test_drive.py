@@ -32,7 +32,9 @@ def spending(**options: Any) -> sf.Pipeline:
     """Return what each user spends in ten seconds, and the rows that come too late for it."""
     pipeline = sf.Pipeline("spending")
     rows = pipeline.read("tx", [], event_time=lambda tx: tx.at, time_unit="s", max_delay="0s", **options)
-    sums = rows.key_by(lambda tx: tx.user).window(sf.tumbling("10s")).aggregate(agg.sum(lambda tx: tx.amount), name="sum")
+    sums = (
+        rows.key_by(lambda tx: tx.user).window(sf.tumbling("10s")).aggregate(agg.sum(lambda tx: tx.amount), name="sum")
+    )
     sums.map(lambda window: (window.key, window.end // SECOND, window.value), name="flat").to(MemorySink(), name="sums")
     sums.late().map(lambda late: late.value, name="too_late").to(MemorySink(), name="late")
     return pipeline
@@ -147,7 +149,9 @@ async def test_a_split_holds_the_watermark_until_it_is_idle_or_over() -> None:
 async def test_several_splits_make_one_batch() -> None:
     async with drive(spending()) as d:
         await d.source("tx").open("A", "B")
-        await d.source("tx").send_together(("A", [Spent("ann", 12, 1)]), ("B", [Spent("ann", 3, 2), Spent("ann", 11, 4)]))
+        await d.source("tx").send_together(
+            ("A", [Spent("ann", 12, 1)]), ("B", [Spent("ann", 3, 2), Spent("ann", 11, 4)])
+        )
         assert d.sink("sums").rows == [("ann", 10, 2)]
 
 
@@ -184,7 +188,9 @@ async def test_the_end_fires_everything_and_nothing_comes_behind_it() -> None:
 
 async def test_one_source_may_end_before_the_other() -> None:
     pipeline = sf.Pipeline("two")
-    left, right = (pipeline.read(n, [], event_time=lambda t: t, time_unit="s", max_delay="0s") for n in ("left", "right"))
+    left, right = (
+        pipeline.read(n, [], event_time=lambda t: t, time_unit="s", max_delay="0s") for n in ("left", "right")
+    )
     left.union(right).window(sf.tumbling("10s")).count(name="count").to(MemorySink(), name="out")
     async with drive(pipeline) as d:
         await d.source("left").send(1, 25)

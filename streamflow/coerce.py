@@ -1,4 +1,4 @@
-"""From what people write as a source to a ``Source``: the one connector that knows its siblings."""
+"""From what people write as a source to a ``Source``."""
 
 from __future__ import annotations
 
