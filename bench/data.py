@@ -38,7 +38,7 @@ def folder() -> Path:
 
 def frame(size: str) -> pl.DataFrame:
     """Return the events of a size, read from disk, in one piece of memory."""
-    return pl.read_ipc(_file(size, "arrow"), memory_map=False).rechunk()
+    return pl.read_ipc(_file(size, "arrow")).rechunk()
 
 
 def lines(size: str) -> Path:

@@ -24,7 +24,7 @@ def build() -> sf.Pipeline:
     pipeline = sf.Pipeline("numbers", checkpoint="file:./state")
     (
         pipeline.read("numbers", numbers, event_time=lambda row: row["at"], max_delay="0s")
-        .window(sf.tumbling("3s"))
+        .window_all(sf.tumbling("3s"))
         .aggregate(sf.agg.count(), sf.agg.sum(lambda row: row["n"]), into=lambda n, total: {"rows": n, "total": total})
         .to(sf.FileSink("sums.jsonl"), name="sums")
     )

@@ -36,7 +36,7 @@ def require_function(function: object, verb: str) -> None:
     """
     if not callable(function):
         raise DefinitionError(f"{verb} takes a function of a row, got {function!r}")
-    called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004  # an instance's __call__ may be async
+    called = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise DefinitionError(
             f"{verb} got the asynchronous function {getattr(function, '__name__', function)!r}; steps are synchronous",
@@ -52,7 +52,7 @@ def require_append(plan: Plan, input: Input, verb: str) -> None:
     """
     if edge_of(plan, input) is Edge.UPSERT:
         raise DefinitionError(
-            f"{verb} behind {input.node!r}: its rows replace earlier ones, and {verb} would count each refresh as a fact",
+            f"{verb} behind {input.node!r}: its rows replace earlier ones, and each refresh would count as a fact",
             remedy="use changes() to take the raw refreshes as rows, or emit='close' or 'each'",
         )
 

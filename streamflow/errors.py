@@ -46,7 +46,8 @@ class OperatorError(StreamflowError):
             where += f" at event time {event_time}"
         super().__init__(
             f"{where}: {reason}" if reason else where,
-            remedy="send such rows elsewhere with on_error=dead_letter(sink), drop them with on_error='skip', or fix the cause",
+            remedy="send such rows elsewhere with on_error=dead_letter(sink), drop them with on_error='skip', or fix"
+            " the cause",
         )
         self.step, self.key, self.event_time = step, key, event_time
 

@@ -24,5 +24,5 @@ class SystemClock:
         return time.time_ns() // 1_000
 
 
-CLOCK: Final[ContextVar[Clock]] = ContextVar("streamflow clock", default=SystemClock())
+CLOCK: Final[ContextVar[Clock]] = ContextVar("streamflow clock", default=SystemClock())  # noqa: B039  # it has no state
 """The clock of the runs that are started in this context: the machine's, unless a test has set another."""

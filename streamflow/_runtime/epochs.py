@@ -229,13 +229,14 @@ def _require_same_steps(plan: Plan, stored: Mapping[str, str]) -> None:
     for step, fingerprint in stored.items():
         if step not in ours:
             raise CheckpointError(
-                f"the checkpoint of pipeline {plan.name!r} holds state of a step {step!r}, which the pipeline does not have;"
-                f" its stateful steps are: {', '.join(ours) or 'none'}",
+                f"the checkpoint of pipeline {plan.name!r} holds state of a step {step!r}, which the pipeline does not"
+                f" have; its stateful steps are: {', '.join(ours) or 'none'}",
                 remedy="give the step its old name= back, or use another checkpoint folder",
             )
         if ours[step] != fingerprint:
             raise CheckpointError(
-                f"step {step!r} is defined otherwise than when the checkpoint was written, so its state cannot be taken over",
+                f"step {step!r} is defined otherwise than when the checkpoint was written, so its state cannot be"
+                " taken over",
                 remedy="give the changed step another name=, or use another checkpoint folder",
             )
 

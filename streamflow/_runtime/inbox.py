@@ -1,4 +1,4 @@
-"""The inbox: what sources have read and the engine has not taken.  Bounded in rows and in bytes: this is the back-pressure.
+"""The inbox: what sources have read and the engine has not taken; bounded, and so the back-pressure.
 
 One task per source puts, the query's loop takes; both are on one event loop, so nothing is locked.
 """

@@ -34,7 +34,7 @@ class Preview(Generic[T]):
         plan.nodes["head"] = SinkNode("head", memory, (self._input,))
         settings = Settings.of(continuous(), None, "1s", None)
         async with Query(plan, settings) as query:
-            while len(memory.rows) < self._rows and not query.is_done:
+            while len(memory.rows) < self._rows and not query.is_done:  # noqa: ASYNC110  # no event to await
                 await asyncio.sleep(_LOOK_SECONDS)
         rows: list[T] = memory.rows[: self._rows]
         return rows

@@ -116,7 +116,7 @@ def check(target: str) -> None:
     from streamflow.cli.running import failures
     from streamflow.cli.target import load
 
-    with failures():
+    with failures(is_check=True):
         pipeline = load(target)
         plan = pipeline.plan
         pipeline.settings.check(plan)

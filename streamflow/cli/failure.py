@@ -40,15 +40,17 @@ def describe(error: BaseException, *, with_traceback: bool = False) -> str:
 
     Args:
         error: The error.
-        with_traceback: Add the traceback; it is added where the error is none of ours either way, since then it is
-            all there is to go by.
+        with_traceback: Add the traceback; it is added either way to an error that is neither ours nor came through a
+            line of the user's, since then it is all there is to go by.
     """
     name = f"streamflow.{type(error).__name__}" if isinstance(error, StreamflowError) else type(error).__name__
     lines = [f"{name}: {error}", *getattr(error, "__notes__", ())]
-    if (place := _users_line(error)) is not None and isinstance(error, DefinitionError):
+    place = _users_line(error)
+    is_users = place is not None and not isinstance(error, InternalError)
+    if is_users and (isinstance(error, DefinitionError) or not isinstance(error, StreamflowError)):
         lines.append(f"  (at {place})")
     lines += [f"  (caused by {cause})" for cause in _causes(error)]
-    if with_traceback or isinstance(error, InternalError) or not isinstance(error, StreamflowError):
+    if with_traceback or isinstance(error, InternalError) or not (is_users or isinstance(error, StreamflowError)):
         lines += ["", "".join(traceback.format_exception(error)).rstrip()]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ import click
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import Trigger, available_now, continuous, micro_batch, once
 from streamflow.cli.ending import Ending
-from streamflow.cli.failure import SECOND_SIGNAL, describe, exit_code
+from streamflow.cli.failure import CHECK_FAILED, SECOND_SIGNAL, describe, exit_code
 from streamflow.cli.watch import Watch, display
 from streamflow.pipeline import Pipeline
 from streamflow.worker import serve
@@ -65,8 +65,14 @@ def parse_trigger(text: str) -> Trigger:
 
 
 @contextlib.contextmanager
-def failures(*, as_json: bool = False, is_debug: bool = False) -> Iterator[None]:
-    """End the process with what the error means, said in words, if one comes out."""
+def failures(*, as_json: bool = False, is_debug: bool = False, is_check: bool = False) -> Iterator[None]:
+    """End the process with what the error means, said in words, if one comes out.
+
+    Args:
+        as_json: Say it as a log record.
+        is_debug: Add the traceback.
+        is_check: Whether the error means that a check has failed, whatever it is.
+    """
     try:
         yield
     except (click.exceptions.Exit, click.ClickException):
@@ -79,4 +85,4 @@ def failures(*, as_json: bool = False, is_debug: bool = False) -> Iterator[None]
             logger.error(str(error), extra={"error": type(error).__name__, "details": text})  # noqa: TRY400  # in text
         else:
             click.secho(text, fg="red", err=True)
-        sys.exit(exit_code(error))
+        sys.exit(CHECK_FAILED if is_check else exit_code(error))

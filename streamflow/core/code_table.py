@@ -12,6 +12,7 @@ tokens that collide.  Knows nothing of keys and panes.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Protocol, final
 
 import numpy as np
@@ -22,6 +23,10 @@ from streamflow.core.arrays import I64, Mask
 I32 = npt.NDArray[np.int32]
 U64 = npt.NDArray[np.uint64]
 
+Give = Callable[[I64], I64]
+
+_FREE, _CLAIM = -1, -2
+"""What stands in a cell without a code: nothing, or a row that claims it (-2 for row 0, -3 for row 1 …)."""
 _LEAST = 16
 _CELLS = 4
 """Cells per token: at most a quarter full, few tokens stand more than two cells from home.
@@ -59,7 +64,7 @@ class CodeTable:
         self._finder: _Finder = _Probing(self._tokens, self._checks)
 
     def encode(self, tokens: I64, checks: I64 | None = None) -> tuple[I64, I64]:
-        """Return the code of each token, and the places at which new tokens stand first."""
+        """Return the code of each token, and the places at which new tokens stand first: codes are given in that order."""
         codes = self._finder.find(tokens, checks)
         if len(codes) and codes.min() < 0:
             return codes, self._add(codes, tokens, checks)
@@ -86,6 +91,7 @@ class CodeTable:
     def take_spare(self) -> int:
         """Return the code that stands for no token."""
         if self._spare < 0:
+            self._make_room(1)
             self._spare = int(self._allocate(1)[0])
         return self._spare
 
@@ -102,7 +108,8 @@ class CodeTable:
         self._free = np.flatnonzero(~live[: self.size])[::-1]
         if self._spare >= 0 and not (self._spare < self.size and live[self._spare]):
             self._spare = -1
-        self._rebuild(_room(self.size))
+        self._resize(_room(self.size))
+        self._finder = self._finder_of(self._tokened())
 
     def assign(self, codes: I64, tokens: I64, checks: I64 | None, spare: int) -> None:
         """Give an empty table these tokens under codes chosen elsewhere, and one code without a token (-1 for none)."""
@@ -115,63 +122,70 @@ class CodeTable:
         self._tokens[codes] = tokens
         if self._checks is not None and checks is not None:
             self._checks[codes] = checks
-        self._rebuild(len(self._tokens))
+        self._finder = self._finder_of(self._tokened())
 
     def _add(self, codes: I64, tokens: I64, checks: I64 | None) -> I64:
-        """Give codes to the tokens that have none, filling them into ``codes``; return where they stand first."""
+        """Give codes to the tokens that have none, filling them into ``codes``; return where each stands once.
+
+        There is no telling how many of them are distinct, so they are taken in portions, with room for each.
+        """
         places: list[I64] = []
         missing = np.flatnonzero(codes < 0)
-        while len(missing):  # once more only where two checked tokens share their first word
-            new, first = np.unique(tokens[missing], return_index=True)
-            place = missing[first]
-            fresh = self._allocate(len(new))
-            self._tokens[fresh] = new
-            if self._checks is not None and checks is not None:
-                self._checks[fresh] = checks[place]
-            if not self._finder.insert(new, fresh):
-                self._rebuild(len(self._tokens))
-            places.append(place)
-            codes[missing] = self._finder.find(tokens[missing], None if checks is None else checks[missing])
-            missing = missing[codes[missing] < 0]
+        while len(missing):
+            self._make_room(len(missing))
+            some = missing[: len(self._tokens) - self.used]
+            mine, theirs = tokens[some], None if checks is None else checks[some]
+            if not self._finder.fits(mine):
+                self._finder = self._finder_of(self._tokened(), mine)
+            codes[some], new = self._finder.add(
+                mine, theirs, lambda new: self._give(new, mine, theirs)
+            )  # called at once
+            places.append(some[new])
+            missing = missing[len(some) :]
+            if len(missing):
+                codes[missing] = self._finder.find(tokens[missing], None if checks is None else checks[missing])
+                missing = missing[codes[missing] < 0]
         return np.concatenate(places)
 
+    def _make_room(self, count: int) -> None:
+        """Double the arrays where they are full, or so that a good part of ``count`` new tokens finds room."""
+        if self.used == len(self._tokens):
+            self._resize(_room(self.used + max(self.used, count // 16, 1)))
+            self._finder = self._finder_of(self._tokened())
+
+    def _give(self, rows: I64, tokens: I64, checks: I64 | None) -> I64:
+        """Give codes to the tokens of some rows."""
+        codes = self._allocate(len(rows))
+        self._tokens[codes] = tokens[rows]
+        if self._checks is not None and checks is not None:
+            self._checks[codes] = checks[rows]
+        return codes
+
     def _allocate(self, count: int) -> I64:
-        """Return ``count`` codes: free ones first, then new ones.  What the finder holds is as before."""
+        """Return ``count`` codes: free ones first, then new ones; there is room for them."""
         reused = self._free[max(len(self._free) - count, 0) :][::-1]
         self._free = self._free[: len(self._free) - len(reused)]
         new = np.arange(self.size, self.size + count - len(reused))
         self.size += len(new)
-        if self.size > len(self._tokens):
-            held = self._used_but(np.concatenate([reused, new]))
-            self._resize(_room(self.size))
-            self._finder = self._found(held, len(self._tokens))
-        return np.concatenate([reused, new])
+        return new if not len(reused) else np.concatenate([reused, new])
 
-    def _used_but(self, codes: I64) -> I64:
-        """Return the codes in use that have a token, without these."""
-        used = np.ones(self.size, dtype=np.bool_)
-        used[self._free] = False
-        used[codes] = False
-        if 0 <= self._spare < self.size:
-            used[self._spare] = False
-        return np.flatnonzero(used)
+    def _tokened(self) -> I64:
+        """Return the codes in use that have a token."""
+        codes = self.codes()
+        return codes if self._spare < 0 else codes[codes != self._spare]
 
     def _resize(self, room: int) -> None:
         self._tokens = np.resize(self._tokens, room)
         if self._checks is not None:
             self._checks = np.resize(self._checks, room)
 
-    def _rebuild(self, room: int) -> None:
-        self._resize(room)
-        self._finder = self._found(self._used_but(_NO_CODES), room)
-
-    def _found(self, codes: I64, room: int) -> _Finder:
-        """Return a finder of these codes' tokens."""
+    def _finder_of(self, codes: I64, coming: I64 = _NO_CODES) -> _Finder:
+        """Return a finder of these codes' tokens, fit for those that come."""
         tokens = self._tokens[codes]
         finder: _Finder | None = None
-        if self._checks is None and len(tokens):
-            low, high = int(tokens.min()), int(tokens.max())
-            if high - low < max(self._span, 2 * room):
+        if self._checks is None and len(tokens) + len(coming):
+            low, high = (int(f(np.concatenate([tokens, coming]))) for f in (np.min, np.max))
+            if high - low < max(self._span, 2 * len(self._tokens)):
                 finder = _Distance(low, high)
         if finder is None:
             finder = _Probing(self._tokens, self._checks)
@@ -180,7 +194,7 @@ class CodeTable:
 
     def _check(self) -> None:
         """Assert what must hold between calls."""
-        codes = self._used_but(_NO_CODES)
+        codes = self._tokened()
         checks = None if self._checks is None else self._checks[codes]
         assert np.array_equal(self._finder.find(self._tokens[codes], checks), codes), "a token is lost"
         assert len(self._free) == 0 or int(self._free.max()) < self.size, "a free code is out of range"
@@ -193,8 +207,19 @@ class _Finder(Protocol):
         """Return the code of each token, -1 where it has none; the caller may change the array."""
         ...
 
-    def insert(self, tokens: I64, codes: I64) -> bool:
-        """Take distinct new tokens; return False, and take none, where they do not fit."""
+    def fits(self, tokens: I64) -> bool:
+        """Return whether tokens can be added."""
+        ...
+
+    def insert(self, tokens: I64, codes: I64) -> None:
+        """Take distinct new tokens that fit, with their codes."""
+        ...
+
+    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
+        """Take new tokens that fit, maybe several times; return their codes, and the rows at which each stands first.
+
+        ``give`` stores the tokens of some rows and returns the codes that they are stored under.
+        """
         ...
 
 
@@ -216,12 +241,17 @@ class _Distance:
         inside = places.view(np.uint64) < len(self._codes)
         return np.where(inside, self._codes.take(np.where(inside, places, 0)), -1).astype(np.int64)
 
-    def insert(self, tokens: I64, codes: I64) -> bool:
-        places = tokens - self._low
-        if len(places) and places.view(np.uint64).max() >= len(self._codes):
-            return False
-        self._codes[places] = codes
-        return True
+    def fits(self, tokens: I64) -> bool:
+        return bool((tokens - self._low).view(np.uint64).max() < len(self._codes))
+
+    def insert(self, tokens: I64, codes: I64) -> None:
+        self._codes[tokens - self._low] = codes
+
+    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
+        places, rows = tokens - self._low, np.arange(len(tokens))[::-1]
+        first = np.sort(rows[_claimed(self._codes, places[rows], rows)])
+        self._codes[places[first]] = give(first)
+        return self._codes.take(places).astype(np.int64), first
 
 
 @final
@@ -233,7 +263,7 @@ class _Probing:
     def __init__(self, tokens: I64, checks: I64 | None) -> None:
         cells = _CELLS * len(tokens)
         self._tokens, self._checks = tokens, checks
-        self._codes: I32 = np.full(cells, -1, dtype=np.int32)
+        self._codes: I32 = np.full(cells, _FREE, dtype=np.int32)
         self._mask = cells - 1
         self._shift = np.uint64(64 - (cells.bit_length() - 1))
         self._multiplier = np.uint64(secrets.randbits(64) | 1)
@@ -251,14 +281,40 @@ class _Probing:
             astray, cells = astray[wrong], cells[wrong]
         return codes.astype(np.int64)
 
-    def insert(self, tokens: I64, codes: I64) -> bool:
+    def fits(self, tokens: I64) -> bool:
+        return True
+
+    def insert(self, tokens: I64, codes: I64) -> None:
         cells = self._home(tokens)
         while len(cells):
             is_free = self._codes.take(cells) < 0
             self._codes[cells[is_free]] = codes[is_free]
             lost = self._codes.take(cells) != codes
             cells, codes = (cells[lost] + 1) & self._mask, codes[lost]
-        return True
+
+    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
+        """Claim a cell for each token first, then give codes in the order of rows: it must not depend on the multiplier."""
+        owner = np.empty(len(tokens), dtype=np.int64)
+        owned, owners = [_NO_CODES], [_NO_CODES]
+        rows = np.arange(len(tokens))[::-1]
+        cells = self._home(tokens)[rows]
+        while len(rows):
+            is_free = self._codes.take(cells) == _FREE
+            free, claimants = cells[is_free], rows[is_free]
+            is_owner = _claimed(self._codes, free, claimants)
+            owned.append(free[is_owner])
+            owners.append(claimants[is_owner])
+            owner[rows] = claim = _CLAIM - self._codes.take(cells)  # negative where a code stands: of another token
+            is_same = (claim >= 0) & (tokens.take(claim, mode="clip") == tokens[rows])
+            if checks is not None:
+                is_same &= checks.take(claim, mode="clip") == checks[rows]
+            rows, cells = rows[~is_same], (cells[~is_same] + 1) & self._mask
+        first = np.concatenate(owners)
+        by_row = np.argsort(first)
+        codes = np.empty(len(tokens), dtype=np.int64)
+        codes[first[by_row]] = give(first[by_row])
+        self._codes[np.concatenate(owned)] = codes[first]
+        return codes[owner], first[by_row]
 
     def _home(self, tokens: I64) -> I64:
         cells: I64 = ((tokens.view(np.uint64) * self._multiplier) >> self._shift).view(np.int64)
@@ -271,6 +327,14 @@ class _Probing:
             other |= self._checks.take(codes) != checks
         other &= codes >= 0
         return other
+
+
+def _claimed(codes: I32, cells: I64, rows: I64) -> Mask:
+    """Have rows claim free cells, several maybe the same; return which rows have theirs: the last of each cell."""
+    claims = (_CLAIM - rows).astype(np.int32)
+    codes[cells] = claims
+    claimed: Mask = codes.take(cells) == claims
+    return claimed
 
 
 def _room(size: int) -> int:

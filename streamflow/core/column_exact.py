@@ -169,4 +169,5 @@ def _nearest(limbs: I64) -> F64:
     )  # 64 bits are 11 more than a float has: one of them can stand for all below
     with np.errstate(over="ignore"):
         exponent = 32 * (top - 1) + _LOWEST - shift.astype(np.int64)
-        return np.ldexp(word.astype(np.float64), exponent.astype(np.int32))
+        rounded: Values = np.ldexp(word.astype(np.float64), exponent.astype(np.int32))
+    return rounded

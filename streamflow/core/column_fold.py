@@ -196,7 +196,7 @@ class ColumnFolding:
         return self._codes.load([pl.Series(self._codes.names[0], keys)], len(keys))
 
     def move(self, partial: ColumnPartial, old: Sequence[Any], new: Sequence[Any]) -> None:
-        """Merge the state of each key of ``old`` into the key of ``new`` beside it, in place; ``old`` keys are gone then.
+        """Merge the state of each key of ``old`` into the key of ``new`` beside it; ``old`` keys are gone then.
 
         Keys move one after another, each through its state columns.
         """

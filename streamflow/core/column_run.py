@@ -1,4 +1,4 @@
-"""A batch as the aggregations of a step read it: a code for each key, and the columns that they read, each evaluated once.
+"""A batch as the aggregations of a step read it: a code for each key, and what they read, each evaluated once.
 
 Knows no state.
 """
@@ -57,7 +57,7 @@ class Inputs:
         return place
 
     def read(self, frame: pl.DataFrame) -> list[pl.Series]:
-        """Return what each expression gives for each row of a batch; one polars call for all that are not plain columns.
+        """Return what each expression gives for each row; one polars call for all that are not plain columns.
 
         Raises:
             DataError: If a column is missing, or an expression cannot be computed.

@@ -62,7 +62,8 @@ def columns_of(place: int, kept: Kept, frame: pl.DataFrame) -> dict[str, pl.Seri
     missing = [name for name in kept.columns if name not in columns and name != "partials"]
     if missing:
         raise CheckpointError(
-            f"the restored state of {kept.what} has no {' and no '.join(missing)}, got {', '.join(columns) or 'nothing'}",
+            f"the restored state of {kept.what} has no {' and no '.join(missing)},"
+            f" got {', '.join(columns) or 'nothing'}",
             remedy="keep the aggregation as it was, or start afresh with a new generation",
         )
     if _PACKED in columns and _holds_any(columns[_PACKED]):

@@ -65,7 +65,7 @@ def np_dtype(dtype: pl.DataType, form: Form) -> np.dtype[Any]:
 
 
 def nest(items: pl.Series, lengths: I64) -> pl.Series:
-    """Return a column of lists: the first ``lengths[0]`` items, then the next ``lengths[1]`` …"""
+    """Return a column of lists: the first ``lengths[0]`` items, the next ``lengths[1]`` and so on."""
     row = pl.Series("row", np.repeat(np.arange(len(lengths)), lengths))
     lists = (
         pl.DataFrame([row, items.alias("items")]).group_by("row", maintain_order=True).agg("items").get_column("items")

@@ -22,6 +22,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64, Mask
 from streamflow.core.code_table import CodeTable
+from streamflow.core.column_scan import stable_order
 from streamflow.core.recast import recast
 from streamflow.errors import DataError
 
@@ -251,13 +252,14 @@ class _Texts:
         return codes
 
     def columns(self, codes: I64) -> list[pl.Series]:
-        texts = self._store.texts()[self._places[codes]]
+        texts = self._store.take(self._places[codes])
         return [texts.str.decode("hex") if self.dtype == pl.Binary else texts.cast(self.dtype)]
 
     def keep(self, live: Mask) -> None:
         self.table.keep(live)
         codes = self.table.codes()
-        self._store = _TextStore(self._store.texts(), self._places[codes])
+        texts, self._store = self._store.take(self._places[codes]), _TextStore()
+        self._store.add(texts, np.arange(len(codes)))
         self._places = np.zeros(self.table.size, dtype=np.int64)
         self._places[codes] = np.arange(len(codes))
 
@@ -280,22 +282,17 @@ class _Texts:
 
 @final
 class _TextStore:
-    """Texts in the order they came, to be asked for by their places.
-
-    Adding some costs little until one is asked for.
-    """
+    """Texts in the order they came, to be asked for by their places; adding costs little until one is asked for."""
 
     __slots__ = ("_new", "_pieces", "_waiting", "size")
 
-    def __init__(self, texts: pl.Series | None = None, places: I64 | None = None) -> None:
+    def __init__(self) -> None:
         self.size = 0
         self._pieces: list[pl.Series] = [pl.Series(dtype=pl.String)]
         """The texts, in a few pieces, each less than half of the one before it."""
         self._new: list[tuple[pl.Series, I64]] = []
         """Columns and which of their texts are to be stored: not copied yet, so the columns stay alive."""
         self._waiting = 0
-        if texts is not None and places is not None:
-            self.add(texts, places)
 
     def add(self, texts: pl.Series, places: I64) -> None:
         """Store some texts of a column."""
@@ -305,22 +302,30 @@ class _TextStore:
         if self._waiting > _MOST_WAITING:
             self._copy_new()
 
-    def texts(self) -> pl.Series:
-        """Return all texts."""
+    def take(self, places: I64) -> pl.Series:
+        """Return the texts at some places."""
         self._copy_new()
-        if len(self._pieces) > 1:
-            self._pieces = [_joined(self._pieces)]
-        return self._pieces[0]
+        if len(self._pieces) == 1:
+            return self._pieces[0][places]
+        ends = np.cumsum([len(piece) for piece in self._pieces])
+        of_piece = np.searchsorted(ends, places, side="right")
+        order = stable_order(of_piece)
+        cuts = np.searchsorted(of_piece[order], np.arange(1, len(ends)))
+        parts = zip(self._pieces, np.split(places[order], cuts), ends, strict=True)
+        taken = pl.concat([piece[part - (end - len(piece))] for piece, part, end in parts])
+        texts: pl.Series = taken[np.argsort(order)]
+        return texts
 
     def _copy_new(self) -> None:
         if not self._new:
             return
         columns = pl.concat([texts for texts, _ in self._new])
-        self._pieces.append(_joined([columns[np.concatenate([places for _, places in self._new])]]))
+        self._pieces.append(_copied(columns[np.concatenate([places for _, places in self._new])]))
         self._new, self._waiting = [], 0
         while len(self._pieces) > 1 and len(self._pieces[-2]) < 2 * len(self._pieces[-1]):
             last = self._pieces.pop()
-            self._pieces[-1] = _joined([self._pieces[-1], last])
+            joined = pl.concat([self._pieces[-1], last], rechunk=True)
+            self._pieces[-1] = _copied(joined) if len(joined) < _MOST_WAITING else joined
 
 
 @final
@@ -421,9 +426,9 @@ def _texts(series: pl.Series) -> pl.Series:
     return series.bin.encode("hex") if series.dtype == pl.Binary else series.cast(pl.String)
 
 
-def _joined(texts: Sequence[pl.Series]) -> pl.Series:
-    """Return the texts in memory of their own; what polars takes from a series keeps the whole series alive."""
-    return pl.concat(texts, rechunk=True) + ""
+def _copied(texts: pl.Series) -> pl.Series:
+    """Return texts in memory of their own: what polars takes out of a column keeps all of its texts alive."""
+    return texts + ""
 
 
 def _mask(codes: I64, size: int) -> Mask:

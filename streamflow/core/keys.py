@@ -134,7 +134,8 @@ def _hash_bytes(column: pl.Series) -> U64:
     powers = np.array([pow(_P, i + 1, 1 << 64) for i in range(int(lengths.max()))], dtype=np.uint64)
     terms = np.append((data.astype(np.uint64) + np.uint64(1)) * powers[within], np.uint64(0))
     sums: U64 = np.add.reduceat(terms, starts)
-    return np.where(lengths == 0, np.uint64(0), sums) + lengths.astype(np.uint64)
+    hashed: U64 = np.where(lengths == 0, np.uint64(0), sums) + lengths.astype(np.uint64)
+    return hashed
 
 
 def _mix(x: U64) -> U64:

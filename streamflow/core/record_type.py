@@ -85,7 +85,10 @@ class FrameBuilder:
         """Take the fields of some records."""
         for i, column in enumerate(self._columns):
             values = column.gather(records)
-            self._values[i] = self._values[i] + values if self._values[i] else values
+            if self._values[i]:
+                self._values[i].extend(values)
+            else:  # most batches are one piece: no copy
+                self._values[i] = values
 
     def frame(self) -> pl.DataFrame:
         """Return the frame of all records, in order."""

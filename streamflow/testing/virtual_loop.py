@@ -4,8 +4,8 @@ An hour of ``micro_batch("1s")`` passes in milliseconds, in the same order each 
 turns of the loop, when no task can go on and no thread is at work; while one is, the loop waits for it and time stands
 still.  So a checkpoint or the read of a file takes no time at all, and no time-out strikes while it lasts.
 
-Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread`` with its default
-limiter.  A thread of your own that calls ``call_soon_threadsafe`` is not: time may jump while it works.
+Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread``.  A thread of your own
+that calls ``call_soon_threadsafe`` is not: time may jump while it works.
 
 Knows of pipelines only how to start one.
 """
@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple, final
 
-import anyio
-import anyio.to_thread
+from anyio._backends import _asyncio as anyio_threads
 
 from streamflow._runtime.clock import CLOCK
 from streamflow._runtime.executor import Inline
@@ -79,7 +79,9 @@ def start(pipeline: Pipeline, *, new_generation: bool = False) -> Query:
 async def _watched(main: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop), "run_virtual made it"
-    loop.limiter = anyio.to_thread.current_default_thread_limiter()
+    # anyio keeps its threads in two variables of the loop that have no public name; a test notices if they change
+    anyio_threads._threadpool_workers.set(loop.workers)  # noqa: SLF001
+    anyio_threads._threadpool_idle_workers.set(loop.idle_workers)  # noqa: SLF001
     return await main
 
 
@@ -89,7 +91,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
-        self.limiter: anyio.CapacityLimiter | None = None
+        self.workers: set[anyio_threads.WorkerThread] = set()
+        self.idle_workers: deque[anyio_threads.WorkerThread] = deque()
         self._began = clock.now()
         self._jobs = 0
         super().__init__(_JumpingSelector(self))
@@ -108,7 +111,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     @property
     def has_threads_at_work(self) -> bool:
         """Whether a thread has a job whose end this loop waits for."""
-        return self._jobs > 0 or (self.limiter is not None and self.limiter.borrowed_tokens > 0)
+        return self._jobs > 0 or len(self.workers) > len(self.idle_workers)
 
     def jump(self) -> None:
         """Move the clock to the next timer: to the first microsecond that is not before it."""

@@ -72,7 +72,7 @@ async def test_stop_with_finish_fires_everything() -> None:
 async def test_a_failure_reaches_the_body_at_once() -> None:
     pipeline = sf.Pipeline("failing")
     pipeline.read("rows", endless).map(lambda r: 1 // (r["n"] - 300), name="divide").to(sf.MemorySink())
-    with pytest.raises(OperatorError, match="step 'divide' failed.*ZeroDivisionError") as caught:
+    with pytest.raises(OperatorError, match=r"step 'divide' failed.*ZeroDivisionError") as caught:
         async with pipeline.start():
             await asyncio.Event().wait()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -96,7 +96,7 @@ async def test_a_source_that_raises_is_named() -> None:
 
     pipeline = sf.Pipeline("broken")
     pipeline.read("feed", broken).to(sf.MemorySink())
-    with pytest.raises(SourceError, match="source 'feed'.*no route to host"):
+    with pytest.raises(SourceError, match=r"source 'feed'.*no route to host"):
         async with pipeline.start() as query:
             await query.wait()
 

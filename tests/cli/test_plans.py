@@ -48,7 +48,7 @@ def test_check_accepts_what_can_run_and_runs_nothing(program, invoke) -> None:
 
 def test_check_refuses_a_definition_error_at_the_users_line_with_3(program, invoke) -> None:
     checked = invoke(
-        "check", program('pipeline = sf.Pipeline("p")\npipeline.read("rows", [1]).window(sf.tumbling("0s"))')
+        "check", program('pipeline = sf.Pipeline("p")\npipeline.read("rows", [1]).window_all(sf.tumbling("0s"))')
     )
     assert checked.exit_code == 3
     assert "streamflow.DefinitionError: the size of a window must be more than zero" in checked.output

@@ -24,7 +24,9 @@ def test_equal_tokens_have_one_code_and_others_another(batches: list[list[int]],
     table, model = CodeTable(span=span), dict[int, int]()
     for batch in batches:
         codes, places = table.encode(tokens(batch))
-        assert sorted(batch[place] for place in places.tolist()) == sorted(set(batch) - set(model))
+        fresh = [token for token in dict.fromkeys(batch) if token not in model]
+        assert places.tolist() == [batch.index(token) for token in fresh]
+        assert codes[places].tolist() == list(range(len(model), len(model) + len(fresh)))
         for token, code in zip(batch, codes.tolist(), strict=True):
             assert model.setdefault(token, code) == code
         table._check()

@@ -106,6 +106,7 @@ def test_without_a_type_rows_are_dicts_of_text() -> None:
 
 
 def test_an_empty_line_is_refused_where_an_empty_field_would_do() -> None:
+    assert [r.row for r in Csv(names=["a"]).decode(Lines(b"x\n\n"), Layout.ROWS).refused] == [1]
     decoded = Csv(names=["a"]).decode(Lines(b'x\n\n""\n\r\n'), Layout.ROWS)
     assert decoded.data == [{"a": "x"}, {"a": ""}]
     assert [r.row for r in decoded.refused] == [1, 3]

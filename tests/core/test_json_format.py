@@ -25,6 +25,11 @@ class Colour(Enum):
     RED = "red"
 
 
+class Seen(msgspec.Struct, frozen=True):
+    at: datetime
+    again: datetime | None = None
+
+
 class Home(msgspec.Struct, frozen=True):
     city: str
     since: datetime
@@ -217,6 +222,23 @@ def test_dicts_are_refused_for_what_no_checkpoint_can_hold() -> None:
     assert [(row, why) for row, why, _ in refused] == [
         (1, "expected an `int` of 64 bits, got one of 84 bits - at `$.n[0].m`"),
         (3, "Expected `object`, got `array`"),
+    ]
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("layout", Layout)
+def test_a_time_that_is_no_instant_is_found_where_all_others_are(layout: Layout) -> None:
+    times = [
+        b"2024-01-01T00:00:00Z",
+        b"2024-01-01T00:00:00",
+        b"2024-01-01T00:00:00-08:00",
+        b"0001-01-01T00:00:00+05:00",
+    ]
+    rows, refused = outcome(Json(Seen).decode(blob_of([b'{"at":"%s"}' % time for time in times]), layout))
+    assert [row["at"] for row in rows] == [datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, 8, tzinfo=UTC)]
+    assert [why.split(",")[0] for _, why, _ in refused] == [
+        "expected a `datetime` with a time zone",
+        "expected a `datetime` in the years 1 to 9999 of UTC",
     ]
 
 

@@ -196,7 +196,7 @@ def test_a_key_column_of_another_type_than_before_is_refused() -> None:
 
 
 def test_a_column_that_cannot_be_a_key_is_refused() -> None:
-    with pytest.raises(DataError, match="key column 'k' must hold numbers, texts.*got List"):
+    with pytest.raises(DataError, match=r"key column 'k' must hold numbers, texts.*got List"):
         KeyCodes(("k",)).encode(pl.DataFrame({"k": [[1]]}))
 
 

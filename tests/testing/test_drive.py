@@ -157,7 +157,7 @@ async def test_several_splits_make_one_batch() -> None:
 
 async def test_time_passes_only_by_the_test() -> None:
     pipeline = sf.Pipeline("ingestion")
-    pipeline.read("numbers", []).window(sf.tumbling("1m")).count(name="count").to(MemorySink(), name="out")
+    pipeline.read("numbers", []).window_all(sf.tumbling("1m")).count(name="count").to(MemorySink(), name="out")
     async with drive(pipeline, start=datetime(2024, 5, 1, tzinfo=UTC)) as d:
         begun = d.now
         await d.source("numbers").send(1, 2)
@@ -191,7 +191,7 @@ async def test_one_source_may_end_before_the_other() -> None:
     left, right = (
         pipeline.read(n, [], event_time=lambda t: t, time_unit="s", max_delay="0s") for n in ("left", "right")
     )
-    left.union(right).window(sf.tumbling("10s")).count(name="count").to(MemorySink(), name="out")
+    left.union(right).window_all(sf.tumbling("10s")).count(name="count").to(MemorySink(), name="out")
     async with drive(pipeline) as d:
         await d.source("left").send(1, 25)
         assert d.sink("out").rows == []

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import anyio
 import anyio.to_thread
 import pytest
 from hypothesis import given
@@ -88,15 +89,29 @@ def test_time_stands_still_while_a_thread_is_at_work() -> None:
         loop = asyncio.get_running_loop()
         gate = threading.Event()
         timer = asyncio.create_task(after(1.0))
-        opened = loop.run_in_executor(None, gate.wait)
-        waits = asyncio.create_task(anyio.to_thread.run_sync(gate.wait))
+        waits = asyncio.create_task(anyio.to_thread.run_sync(gate.wait, limiter=anyio.CapacityLimiter(1)))
         for _ in range(10):
             await asyncio.wait({timer}, timeout=0)
         threading.Timer(0.01, gate.set).start()
-        await asyncio.gather(opened, waits)
+        await waits
         return loop.time(), await timer, loop.time()
 
     assert run_virtual(body()) == (0.0, 1.0, 1.0)
+
+
+def test_time_stands_still_while_an_executor_is_at_work() -> None:
+    async def body() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        gate = threading.Event()
+        timer = asyncio.create_task(after(1.0))
+        waits = loop.run_in_executor(None, gate.wait)
+        for _ in range(10):
+            await asyncio.wait({timer}, timeout=0)
+        threading.Timer(0.01, gate.set).start()
+        await waits
+        return loop.time(), await timer
+
+    assert run_virtual(body()) == (0.0, 1.0)
 
 
 def test_advancing_the_clock_fires_the_timers_on_the_way() -> None:
