@@ -40,7 +40,7 @@ def require_function(function: object, verb: str) -> None:
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise DefinitionError(
             f"{verb} got the asynchronous function {getattr(function, '__name__', function)!r}; steps are synchronous",
-            remedy="await in the source or the sink, or use map_async, which keeps many calls in flight",
+            remedy="await in the source, or in the function of a CallbackSink",
         )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, Unpack, final
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack, final, overload
 
 from streamflow._engine.explain import explain
 from streamflow._engine.plan import Input, Plan, SourceNode
@@ -28,13 +29,7 @@ from streamflow.table import Table
 
 T = TypeVar("T")
 EventTime = Callable[[T], datetime | int | float] | str
-SourceOf = (
-    Source
-    | Iterable[T]
-    | Callable[[], AsyncIterator[T]]
-    | Callable[[int], AsyncIterator[T]]
-    | Callable[[int], Iterable[T]]
-)
+Rows = Iterable[T] | Callable[[], AsyncIterator[T]] | Callable[[int], AsyncIterator[T]] | Callable[[int], Iterable[T]]
 
 
 class SourceOptions(TypedDict, total=False):
@@ -68,11 +63,13 @@ class Pipeline:
     """A named plan of sources, steps and sinks, and how it is to be run.
 
     Args:
-        name: The name: of its state, its tokens in sinks, and its metrics. trigger: When a batch is cut:
-        ``continuous()`` (the default), ``micro_batch("1s")``, ``available_now()`` or ``once()``. checkpoint: The
-        folder for checkpoints (``"file:./state"`` or a path); None keeps state in memory only. epoch: How often a
-        checkpoint is committed.  Output of exactly-once sinks is seen once an epoch. guarantee: ``"exactly_once"``
-        refuses to run a path that cannot keep it; None says in ``explain()`` what is kept.
+        name: The name: of its state, its tokens in sinks, and its metrics.
+        trigger: When a batch is cut: ``continuous()`` (the default), ``micro_batch("1s")``, ``available_now()`` or
+            ``once()``.
+        checkpoint: The folder for checkpoints (``"file:./state"`` or a path); None keeps state in memory only.
+        epoch: How often a checkpoint is committed.  Output of exactly-once sinks is seen once an epoch.
+        guarantee: ``"exactly_once"`` refuses to run a path that cannot keep it; None says in ``explain()`` what is
+            kept.
 
     Raises:
         DefinitionError: If one of them says something that cannot run.
@@ -99,27 +96,59 @@ class Pipeline:
         """The name of the pipeline."""
         return self.plan.name
 
+    @overload
     def read(
         self,
         name: str,
-        source: SourceOf[T],
+        source: Source | str | Path,
+        *,
+        event_time: EventTime[T] | None = None,
+        schema: type[T],
+        watermark: Callable[[T], int | None] | WatermarkStrategy | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> Stream[T]: ...
+    @overload
+    def read(
+        self,
+        name: str,
+        source: Source | str | Path,
+        *,
+        event_time: EventTime[Any] | None = None,
+        schema: None = None,
+        watermark: Callable[[Any], int | None] | WatermarkStrategy | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> Stream[Any]: ...
+    @overload
+    def read(
+        self,
+        name: str,
+        source: Rows[T],
         *,
         event_time: EventTime[T] | None = None,
         schema: type[T] | None = None,
         watermark: Callable[[T], int | None] | WatermarkStrategy | None = None,
         **options: Unpack[SourceOptions],
-    ) -> Stream[T]:
+    ) -> Stream[T]: ...
+    def read(
+        self,
+        name: str,
+        source: Source | str | Path | Rows[Any],
+        *,
+        event_time: EventTime[Any] | None = None,
+        schema: type[Any] | None = None,
+        watermark: Callable[[Any], int | None] | WatermarkStrategy | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> Stream[Any]:
         """Return the rows of a source as Python values.
 
         Args:
             name: The name of the source: of its positions in checkpoints, its metrics and its errors.
-            source: A ``Source``, an iterable, a path of files, or a function that returns an (async) iterator; one that
-                takes the start position can be replayed after a crash.
+            source: A ``Source``, an iterable, a path of files, or a function that returns an (async) iterator; one
+                that takes the start position can be replayed after a crash.
             event_time: What gives a row's event time: a function, or the name of a field.  None: the time it is read.
             schema: A type to which the values are converted and checked, row by row.
-            watermark: Instead of ``max_delay``: a strategy, or a function that says for some rows the watermark
-                after it (microseconds).
-            **options: See ``SourceOptions``.
+            watermark: Instead of ``max_delay``: a strategy, or a function that says for some rows the watermark after
+                it (microseconds). **options: See ``SourceOptions``.
 
         Raises:
             DefinitionError: If the name is taken or an argument says something that cannot run.

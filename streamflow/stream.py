@@ -64,7 +64,7 @@ class Stream(Generic[T]):
         """Return ``function`` of each row.
 
         Raises:
-            DefinitionError: If the function is asynchronous: that is ``map_async``, which keeps many calls in flight.
+            DefinitionError: If the function is asynchronous; steps are synchronous.
         """
         require_function(function, "map")
         return Stream(*self._step("map", lambda s: Map(function, s.refusal), function, name))
@@ -153,7 +153,7 @@ class Stream(Generic[T]):
         """
         from streamflow.table import stream_to_table  # the two faces cross: the one import upwards
 
-        return stream_to_table(self._plan, self._input, schema, name)
+        return stream_to_table(self._plan, self._input, schema, name, self._policy)
 
     def to(self, sink: Sink, *, name: str | None = None) -> None:
         """Send the rows to a sink.
@@ -211,6 +211,10 @@ class OrderedStream(Stream[T]):
 class Results(Stream[Windowed[K, R]], Generic[K, R, T]):
     """What windows emit, and the rows that came too late for them."""
 
+    def on_error(self, policy: OnError) -> Results[K, R, T]:
+        """Return the same rows; the steps that follow treat rows on which they fail by this policy."""
+        return Results(self._plan, self._input, require_policy(policy))
+
     def late(self) -> Stream[Late[T]]:
         """Return the rows that some window dropped, with how late they were and which windows they missed."""
         return Stream(self._plan, Input(self._input.node, LATE), self._policy)
@@ -234,6 +238,10 @@ class Results(Stream[Windowed[K, R]], Generic[K, R, T]):
 
 class KeyedStream(Stream[T], Generic[K, T]):
     """Rows under keys: what windows and aggregations need."""
+
+    def on_error(self, policy: OnError) -> KeyedStream[K, T]:
+        """Return the same rows under the same keys; the steps that follow treat rows on which they fail by this policy."""
+        return KeyedStream(self._plan, self._input, require_policy(policy))
 
     def filter(self, predicate: Callable[[T], object], *, name: str | None = None) -> KeyedStream[K, T]:
         """Return the rows for which ``predicate`` is true, under the same keys."""
@@ -415,7 +423,13 @@ class WindowedStream(Generic[K, T]):
         rows: Aggregate[T, int] = Aggregate("count")
         return self.aggregate(rows, name=name)
 
-    def collect(self, function: Callable[[T], R] | None = None, *, name: str | None = None) -> Results[K, list[R], T]:
+    @overload
+    def collect(self, function: None = None, *, name: str | None = None) -> Results[K, list[T], T]: ...
+    @overload
+    def collect(self, function: Callable[[T], R], *, name: str | None = None) -> Results[K, list[R], T]: ...
+    def collect(
+        self, function: Callable[[T], Any] | None = None, *, name: str | None = None
+    ) -> Results[K, list[Any], T]:
         """Return the rows of each window, or ``function`` of them, in event-time order; state holds them all."""
-        values: Aggregate[T, list[R]] = Aggregate("collect", function)
+        values: Aggregate[T, list[Any]] = Aggregate("collect", function)
         return self.aggregate(values, name=name)

@@ -124,7 +124,7 @@ class Table:
                 f"group_by takes names of columns, got {columns!r}", remedy="add it with with_columns first"
             )
         require_append(self._plan, self._input, "group_by")
-        return GroupedTable(self._plan, self._input, columns)
+        return GroupedTable(self._plan, self._input, columns, self._policy)
 
     def union(self, *others: Table, name: str | None = None) -> Table:
         """Return the rows of all these tables, which have the same columns; the watermark is the smallest of theirs."""
@@ -237,10 +237,11 @@ class ResultTable(Table):
 class GroupedTable:
     """Rows by key."""
 
-    def __init__(self, plan: Plan, input: Input, key: tuple[str, ...]) -> None:
+    def __init__(self, plan: Plan, input: Input, key: tuple[str, ...], policy: OnError) -> None:
         self._plan = plan
         self._input = input
         self._key = key
+        self._policy = policy
 
     def window(
         self,
@@ -252,23 +253,25 @@ class GroupedTable:
         early: Duration | None = None,
     ) -> WindowedTable:
         """Return windows of the rows of each key; arguments as in ``KeyedStream.window``."""
-        return WindowedTable(self._plan, self._input, self._key, emission(window, emit, allowed_lateness, late, early))
+        spec = emission(window, emit, allowed_lateness, late, early)
+        return WindowedTable(self._plan, self._input, self._key, spec, self._policy)
 
     def agg(self, *, emit: str = "update", name: str | None = None, **aggregations: Aggregate[Any, Any]) -> ResultTable:
         """Return running aggregations over all of time; with ``emit="each"`` one row per row, the running total."""
         spec = emission(Global(), emit, "0s", "drop", None)
-        return WindowedTable(self._plan, self._input, self._key, spec).agg(name=name, **aggregations)
+        return WindowedTable(self._plan, self._input, self._key, spec, self._policy).agg(name=name, **aggregations)
 
 
 @final
 class WindowedTable:
     """Windows of the rows of each key."""
 
-    def __init__(self, plan: Plan, input: Input, key: tuple[str, ...], spec: Spec) -> None:
+    def __init__(self, plan: Plan, input: Input, key: tuple[str, ...], spec: Spec, policy: OnError) -> None:
         self._plan = plan
         self._input = input
         self._key = key
         self._spec = spec
+        self._policy = policy
 
     def agg(self, *, name: str | None = None, **aggregations: Aggregate[Any, Any]) -> ResultTable:
         """Return the key columns, ``window_start``, ``window_end`` and one column per aggregation.
@@ -284,13 +287,17 @@ class WindowedTable:
             for part in (getattr(value, "reads", None), getattr(value, "by", None)):
                 if isinstance(part, pl.Expr):
                     require_row_wise(part, f"agg({column}=...)")
-        input = add_columns_aggregation(self._plan, self._input, self._spec, self._key, aggregations, name)
+        input = add_columns_aggregation(
+            self._plan, self._input, self._spec, self._key, aggregations, name, self._policy
+        )
         is_upsert = edge_of(self._plan, input) is Edge.UPSERT
         bounds = () if isinstance(self._spec.window, Global) else ("window_start", "window_end")
-        return ResultTable(self._plan, input, "fail", (*self._key, *bounds) if is_upsert else ())
+        return ResultTable(self._plan, input, self._policy, (*self._key, *bounds) if is_upsert else ())
 
 
-def stream_to_table(plan: Plan, input: Input, schema: Mapping[str, Any] | type | None, name: str | None) -> Table:
+def stream_to_table(
+    plan: Plan, input: Input, schema: Mapping[str, Any] | type | None, name: str | None, policy: OnError
+) -> Table:
     """Return a stream's rows as a table: what ``Stream.as_table`` does."""
     columns = declared_columns(schema)
 
@@ -306,8 +313,9 @@ def stream_to_table(plan: Plan, input: Input, schema: Mapping[str, Any] | type |
         Layout.COLUMNS,
         edge=edge_of(plan, input),
         detail="" if columns is None else ", ".join(columns),
+        on_error=policy,
     )
-    return Table(plan, add_step(plan, node))
+    return Table(plan, add_step(plan, node), policy)
 
 
 def _static(source: pl.DataFrame | str | Path) -> pl.DataFrame:

@@ -135,7 +135,13 @@ def add_rows_aggregation(
 
 
 def add_columns_aggregation(
-    plan: Plan, input: Input, spec: Spec, key: tuple[str, ...], aggregations: Mapping[str, Any], name: str | None
+    plan: Plan,
+    input: Input,
+    spec: Spec,
+    key: tuple[str, ...],
+    aggregations: Mapping[str, Any],
+    name: str | None,
+    policy: OnError,
 ) -> Input:
     """Add an aggregation of columns and return its output.
 
@@ -154,7 +160,7 @@ def add_columns_aggregation(
     kinds = ", ".join(f"{column} {_kind(a)}" for column, a in aggregations.items())
     detail = f"by {', '.join(key)}: {kinds}" if key else kinds
     return _add(
-        plan, input, spec, Layout.COLUMNS, key, detail, name, "fail", lambda names: ColumnFolding(aggregations, names)
+        plan, input, spec, Layout.COLUMNS, key, detail, name, policy, lambda names: ColumnFolding(aggregations, names)
     )
 
 
@@ -169,6 +175,7 @@ def _add(
     policy: OnError,
     fold: Callable[[tuple[str, ...]], Folding[Any]],
 ) -> Input:
+    _require_end(plan, input, spec)
     is_session = isinstance(spec.window, Session)
     ordered = any(word in kinds for word in ("first", "last", "collect", "arg_m", "top_k"))
     needs: set[Need] = {"mark"} if is_session or spec.emission.keep else set()
@@ -208,6 +215,18 @@ def _add(
         wants_ticks=spec.emission.early > 0,
     )
     return add_step(plan, node)
+
+
+def _require_end(plan: Plan, input: Input, spec: Spec) -> None:
+    """Refuse a window that closes at the end of an input that has none."""
+    if not isinstance(spec.window, Global) or spec.emission.emit != "close":
+        return
+    for source in plan.sources:
+        if source.name in plan.upstream(input.node) and not source.source.is_bounded:
+            raise DefinitionError(
+                f"emit='close' without a window emits at the end of the input, and source {source.name!r} has no end",
+                remedy="use emit='update' or 'each', or a window",
+            )
 
 
 def _kind(aggregation: Aggregate[Any, Any] | Aggregation[Any, Any, Any]) -> str:

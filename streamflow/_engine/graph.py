@@ -11,7 +11,7 @@ Knows no clock and no sink: sinks are names, and what reached them waits in ``ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -27,7 +27,7 @@ from streamflow.core.stamps import constant
 from streamflow.core.state import Snapshot
 from streamflow.core.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, show_time
 from streamflow.core.watermark import WatermarkMerge
-from streamflow.errors import InternalError, OperatorError, StreamflowError
+from streamflow.errors import DataError, InternalError, OperatorError, StreamflowError
 from streamflow.operators.refusal import Refusal
 
 
@@ -81,11 +81,17 @@ class Graph:
 
     def feed(self, source: str, chunks: Sequence[Chunk], now: int) -> None:
         """Take chunks of one source."""
-        for outputs in self.ingests[source].take(chunks, now):
+        for outputs in self._taken(source, chunks, now):
             self._tell_status(source)
             for port, batch in outputs:
                 self._deliver(source, port, batch)
             self._advance_source(source)
+
+    def _taken(self, source: str, chunks: Sequence[Chunk], now: int) -> Iterator[list[Output]]:
+        try:
+            yield from self.ingests[source].take(chunks, now)
+        except DataError as error:
+            raise OperatorError(source, reason=str(error)) from error
 
     def idle(self, source: str, split: str) -> None:
         """A split has nothing to say for now."""
@@ -196,9 +202,9 @@ class Graph:
             prepared = self._prepared(station, number, batch)
             try:
                 outputs = station.operator.on_batch(number, prepared)
-            except StreamflowError:
-                raise
             except Exception as error:
+                if isinstance(error, StreamflowError) and not isinstance(error, DataError):
+                    raise
                 raise _blame(station, prepared, error) from error
             self._send(station, outputs)
 
@@ -243,9 +249,9 @@ class Graph:
             return
         try:
             outputs = station.operator.on_watermark(now)
-        except StreamflowError:
-            raise
         except Exception as error:
+            if isinstance(error, StreamflowError) and not isinstance(error, DataError):
+                raise
             raise _blame(station, None, error) from error
         self._send(station, outputs)
         held = station.operator.held_watermark(now)
@@ -282,8 +288,11 @@ def _blame(station: Station, batch: Batch | None, error: Exception) -> OperatorE
     """Return the error of a step whose function failed where no single row can be named."""
     when = None
     if batch is not None and len(batch):
-        when = f"{show_time(int(batch.times.min()))} to {show_time(int(batch.times.max()))}"
-    return OperatorError(station.node.name, event_time=when, reason=f"{type(error).__name__}: {error}")
+        first, last = show_time(int(batch.times.min())), show_time(int(batch.times.max()))
+        when = first if first == last else f"{first} to {last}"
+    text = str(error).partition("\n")[0]
+    reason = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}"
+    return OperatorError(station.node.name, event_time=when, reason=reason)
 
 
 def _with_ledger(snapshot: Snapshot, ledger: Ledger) -> Snapshot:

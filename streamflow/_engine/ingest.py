@@ -10,7 +10,7 @@ The clock's time comes in as an argument; nothing is read here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -225,9 +225,11 @@ class Ingest:
             return constant(now, len(places)), []
         if isinstance(data, pl.DataFrame):
             assert isinstance(read, str), "a table's event time is a column"
+            if read not in data.columns:
+                raise DataError(f"there is no column {read!r} for event_time, there are {', '.join(data.columns)}")
             times, refused = _column_times(data.get_column(read), self.node.time_unit)
         else:
-            stated, refused = apply(read, data) if callable(read) else apply(lambda row: row[read], data)
+            stated, refused = apply(read if callable(read) else _field(read), data)
             times, wrong = _row_times(stated, self.node.time_unit, {r.row for r in refused})
             refused = [*refused, *wrong]
         if self.node.max_future is not None:
@@ -252,6 +254,18 @@ def _joined(batches: Sequence[Batch]) -> list[Output]:
 
 _COALESCE = 131_072
 """Rows beyond which chunks are not put together: past it a larger batch saves nothing."""
+
+
+def _field(name: str) -> Callable[[Any], Any]:
+    """Return a function that reads a field of a row by its name."""
+
+    def read(row: Any) -> Any:
+        is_mapping = isinstance(row, Mapping)
+        if (name in row) if is_mapping else hasattr(row, name):
+            return row[name] if is_mapping else getattr(row, name)
+        raise DataError(f"the row has no field {name!r} for event_time: {row!r}")
+
+    return read
 
 
 def _number(source: str, split: str) -> int:

@@ -56,14 +56,19 @@ class SourceNode:
     """A source, and how its rows get their event time.
 
     Attributes:
-        name: Its id. source: Where rows come from. layout: What its batches are. event_time: A function of a row, the
-        name of a column, or None for ingestion time. time_unit: What a number given as event time counts. strategy:
-        How a split's watermark moves. on_error: What happens to rows that cannot be decoded or have no event time.
+        name: Its id.
+        source: Where rows come from.
+        layout: What its batches are.
+        event_time: A function of a row, the name of a column, or None for ingestion time.
+        time_unit: What a number given as event time counts.
+        strategy: How a split's watermark moves.
+        on_error: What happens to rows that cannot be decoded or have no event time.
         idle_after: Leave a silent split out of the watermark after this long by the clock, microseconds; None for
-        never. max_future: Refuse rows this far ahead of the clock, microseconds; None for no cap. idle_advance: Let
-        the watermark follow the clock while every split is idle. max_skew: Pause a split this far ahead of the
-        slowest, microseconds. schema: The type of the rows or the columns of the frame, where the source yields the
-        other form.
+            never.
+        max_future: Refuse rows this far ahead of the clock, microseconds; None for no cap.
+        idle_advance: Let the watermark follow the clock while every split is idle.
+        max_skew: Pause a split this far ahead of the slowest, microseconds.
+        schema: The type of the rows or the columns of the frame, where the source yields the other form.
     """
 
     name: str
@@ -245,8 +250,13 @@ class Plan:
         return Label.of(*(n.label for n in nodes if not isinstance(n, SinkNode)))
 
     def waits(self, name: str) -> bool:
-        """Return whether rows reach this node only when a watermark has passed them."""
-        return any(isinstance(n, StepNode) and n.waits for n in (self.nodes[u] for u in self.upstream(name)))
+        """Return whether rows reach this node only when a watermark has passed them; late rows leave at once."""
+        return any(self._output_waits(i) for i in inputs(self.nodes[name]))
+
+    def _output_waits(self, output: Input) -> bool:
+        node = self.nodes[output.node]
+        waits = isinstance(node, StepNode) and node.waits and output.port == MAIN
+        return waits or any(self._output_waits(i) for i in inputs(node))
 
     def needs(self) -> frozenset[Need]:
         """Return the columns that some step wants beside each row."""

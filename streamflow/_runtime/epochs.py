@@ -80,14 +80,17 @@ class Epochs:
         self._graph.restore(found.snapshots, found.positions, now)
         return found
 
-    async def begin(self, *, is_fresh: bool, new_generation: bool) -> None:
+    async def begin(self, *, is_fresh: bool, new_generation: bool, finished: bool) -> None:
         """Take over: commit the start positions, then bring every sink to where the history is.
 
         Raises:
             CheckpointError: If a sink has output that this history does not know: it belongs to another one.
         """
         data = EpochData(
-            snapshots=self._graph.snapshot(full=is_fresh), positions=self._graph.positions(), full=is_fresh
+            snapshots=self._graph.snapshot(full=is_fresh),
+            positions=self._graph.positions(),
+            full=is_fresh,
+            finished=finished,
         )
         await self._checkpoints.begin(data, new_generation=new_generation)
         for name, token in (await self._outbox.open()).items():

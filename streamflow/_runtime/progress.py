@@ -51,12 +51,18 @@ class Progress:
         rows_per_second: Of the last five seconds.
         latency_ms: ``p50`` and ``p99`` of the time from a row's arrival to the end of its batch, of the last batches;
             with staged sinks the epoch comes on top.
-        sources: By name. ledgers: By step, where its rows went (``semantics`` R8). state: By step that remembers: how
-        many entries it holds, one for each key of each live pane, or for each row held. late: Rows behind the
-        watermark, over all steps. dropped: Rows too late for every window, over all steps. sinks: Rows given to each
-        sink. dead_letters: Rows refused, over all sources and steps. epoch: The number of the last committed epoch;
-        None without checkpoints. epoch_age: Seconds since it was committed; None before the first. epoch_seconds: How
-        long it took from cut to applied. finished: Whether the input is over and everything has fired.
+        sources: By name.
+        ledgers: By step, where its rows went (``semantics`` R8).
+        state: By step that remembers: how many entries it holds, one for each key of each live pane, or for each row
+            held.
+        late: Rows behind the watermark, over all steps.
+        dropped: Rows too late for every window, over all steps.
+        sinks: Rows given to each sink.
+        dead_letters: Rows refused, over all sources and steps.
+        epoch: The number of the last committed epoch; None without checkpoints.
+        epoch_age: Seconds since it was committed; None before the first.
+        epoch_seconds: How long it took from cut to applied.
+        finished: Whether the input is over and everything has fired.
     """
 
     name: str

@@ -115,7 +115,7 @@ class Query:
         request = self._running().checkpoint()
         waited: set[asyncio.Future[Any]] = {request, self._supervised()}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not request.done():
+        if not request.done() or request.cancelled():  # the run gives up what it did not get to
             await self.wait()
             raise StreamflowError(f"pipeline {self.name!r} ended before the checkpoint was committed")
         return request.result()

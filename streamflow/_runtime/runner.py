@@ -10,6 +10,7 @@ more, finishes what is in flight and commits; end lets everything fire first.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar, final
@@ -36,9 +37,11 @@ from streamflow.core.connector import (
     SplitIdle,
     SplitOpened,
 )
+from streamflow.core.rate import RateEstimator
 from streamflow.errors import SourceError, StreamflowError
 
 T = TypeVar("T")
+_log = logging.getLogger("streamflow.runtime")
 
 BATCH_ROWS = 131_072
 """The most rows of one source that one batch takes."""
@@ -96,6 +99,9 @@ class Runner:
         self._is_finishing = False
         self._is_tick_due = False
         self._batches = 0
+        self._rate: RateEstimator | None = None
+        if isinstance(settings.trigger, MicroBatch) and settings.trigger.rate is not None:
+            self._rate = RateEstimator(settings.trigger.rate, settings.trigger.interval / 1_000_000)
 
     @property
     def is_stopping(self) -> bool:
@@ -167,7 +173,13 @@ class Runner:
         if self._epochs is None:
             await self.outbox.open()
         else:
-            await self._epochs.begin(is_fresh=found is None, new_generation=new_generation)
+            await self._epochs.begin(is_fresh=found is None, new_generation=new_generation, finished=self.was_finished)
+        if self.was_finished:
+            _log.warning(
+                "pipeline %s finished in an earlier run (checkpoint %s): nothing is read; a new generation starts afresh",
+                self.plan.name,
+                self.restored,
+            )
 
     async def _open_source(self, node: SourceNode, now: int) -> None:
         reader = self._readers[node.name] = node.source.reader()
@@ -247,7 +259,7 @@ class Runner:
         started = loop.time()
         rows, oldest = 0, started
         for node in self.plan.sources:
-            events, since = self._inbox.take(node.name, node.max_rows or BATCH_ROWS)
+            events, since = self._inbox.take(node.name, self._limit(node))
             if events:
                 oldest = min(oldest, since)
                 rows += await self._work(node.name, events)
@@ -259,7 +271,16 @@ class Runner:
             await self.outbox.write()
         if rows:
             self._batches += 1
-            self.meter.batch(rows, started, loop.time(), oldest)
+            ended = loop.time()
+            self.meter.batch(rows, started, ended, oldest)
+            if self._rate is not None:
+                self._rate.batch(ended=ended, rows=rows, processing=ended - started, scheduling=started - oldest)
+
+    def _limit(self, node: SourceNode) -> int:
+        """Return how many rows of a source the next batch takes."""
+        limit = min(node.max_rows or BATCH_ROWS, BATCH_ROWS)
+        estimated = None if self._rate is None else self._rate.limit()
+        return limit if estimated is None else min(limit, max(1, estimated // len(self.plan.sources)))
 
     async def _work(self, source: str, events: Sequence[ReadEvent]) -> int:
         rows = 0

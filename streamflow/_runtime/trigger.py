@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from streamflow.core.rate import Pid
 from streamflow.core.timestamp import Duration, duration, show_duration
 
 
@@ -20,9 +21,10 @@ class Continuous:
 @final
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """A cut every ``interval`` microseconds, of what has arrived since the last."""
+    """A cut every ``interval`` microseconds, of what has arrived since the last; ``rate`` limits how much of it."""
 
     interval: int
+    rate: Pid | None = None
 
     def __str__(self) -> str:
         return f"every {show_duration(self.interval)}"
@@ -54,13 +56,17 @@ def continuous() -> Continuous:
     return Continuous()
 
 
-def micro_batch(interval: Duration) -> MicroBatch:
+def micro_batch(interval: Duration, *, rate: Pid | None = None) -> MicroBatch:
     """Return the trigger that cuts a batch every ``interval``.
+
+    Args:
+        interval: How often.
+        rate: ``pid()`` takes only as many rows a batch as it can work on in time; the rest waits at the sources.
 
     Raises:
         DefinitionError: If it is zero or less.
     """
-    return MicroBatch(duration(interval, "the interval of micro_batch", minimum=1))
+    return MicroBatch(duration(interval, "the interval of micro_batch", minimum=1), rate)
 
 
 def available_now() -> AvailableNow:

@@ -67,7 +67,7 @@ def _fraud_with_a_crash(folder: Path) -> None:
     alerts = stored_alerts(folder)
     expected = expected_alerts(asyncio.run(read_transactions(ROWS, SPEED)), fraud.make_users())
     once = len({(alert.user, alert.until, alert.count) for alert in alerts}) == len(alerts)
-    _check(
+    check(
         f"SQLite holds {len(alerts)} alerts, each once, the same as a plain loop over all transactions",
         f"SQLite holds {len(alerts)} alerts, a plain loop over all transactions gives {len(expected)} others",
         is_right=once and alerts == expected,
@@ -112,14 +112,14 @@ def run_adsb(*, rate: float | None) -> None:
         _say("  stopped before the end of the file: nothing to compare")
         return
     for answer in compare(demo, positions):
-        _check(
+        check(
             f"{answer.question:<8} {count(answer.rows):>6} rows, the same as a plain polars query over the whole file",
             f"{answer.question}: {count(answer.rows)} rows, {answer.missing} are missing and {answer.extra} are extra",
             is_right=answer.agrees,
         )
 
 
-def _check(right: str, wrong: str, *, is_right: bool) -> None:
+def check(right: str, wrong: str, *, is_right: bool) -> None:
     """Say what a check found; end the process with 1 if it failed."""
     if is_right:
         _say(f"  {click.style('agrees', fg='green')}     {right}")

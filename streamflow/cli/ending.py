@@ -82,4 +82,4 @@ _DAY = 86_400.0
 def _row(name: str, parts: list[str]) -> Text:
     from rich.text import Text
 
-    return Text.assemble("  ", (f"{name:<10}", "dim"), " · ".join(parts) or "nothing")
+    return Text.assemble("  ", (f"{name:<12}", "dim"), " · ".join(parts) or "nothing")

@@ -63,8 +63,11 @@ def panel(progress: Progress, running: float, hint: Text) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
-    rows = f"{count(progress.rows_per_second)}/s · {count(progress.rows)} in {seconds(running)}"
-    grid.add_row("in", Text(f"{rows} · {count(sum(s.waiting for s in progress.sources.values()))} waiting", "bold"))
+    behind = sum(source.waiting for source in progress.sources.values())
+    rows = (
+        f"{count(progress.rows_per_second)}/s · {count(progress.rows)} in {seconds(running)} · lag {count(behind)} rows"
+    )
+    grid.add_row("in", Text(rows, "bold"))
     grid.add_row("out", " · ".join(f"{name} {count(n)}" for name, n in progress.sinks.items()))
     grid.add_row("watermark", _watermark(progress))
     latency = progress.latency_ms

@@ -111,7 +111,7 @@ class LogLines:
         """Log that it suspends, once; else how far it is, where ten seconds have passed."""
         if query.is_stopping and not self._is_suspending:
             self._is_suspending = True
-            logger.info("suspending", extra={"pipeline": query.name, "waiting": waiting(progress)})
+            logger.info("suspending", extra={"pipeline": query.name, "lag_rows": lag_rows(progress)})
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
             logger.info("progress", extra={"pipeline": query.name, **_figures(progress)})
@@ -130,7 +130,7 @@ class LogLines:
         logger.info(ending.how, extra=extra if progress.epoch is None else extra | {"checkpoint": progress.epoch})
 
 
-def waiting(progress: Progress) -> int:
+def lag_rows(progress: Progress) -> int:
     """Return how many rows have been read and not yet worked on."""
     return sum(source.waiting for source in progress.sources.values())
 
@@ -141,7 +141,7 @@ def _figures(progress: Progress) -> dict[str, object]:
         "rows_per_second": round(progress.rows_per_second),
         "rows_in": progress.rows,
         "rows_out": sum(progress.sinks.values()),
-        "waiting": waiting(progress),
+        "lag_rows": lag_rows(progress),
         "p50_ms": progress.latency_ms["p50"],
         "p99_ms": progress.latency_ms["p99"],
         "state": sum(progress.state.values()),

@@ -12,7 +12,6 @@ tokens that collide.  Knows nothing of keys and panes.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Protocol, final
 
 import numpy as np
@@ -22,8 +21,6 @@ from streamflow.core.arrays import I64, Mask
 
 I32 = npt.NDArray[np.int32]
 U64 = npt.NDArray[np.uint64]
-
-Give = Callable[[I64], I64]
 
 _FREE, _CLAIM = -1, -2
 """What stands in a cell without a code: nothing, or a row that claims it (-2 for row 0, -3 for row 1 …)."""
@@ -64,7 +61,7 @@ class CodeTable:
         self._finder: _Finder = _Probing(self._tokens, self._checks)
 
     def encode(self, tokens: I64, checks: I64 | None = None) -> tuple[I64, I64]:
-        """Return the code of each token, and the places at which new tokens stand first: codes are given in that order."""
+        """Return the code of each token, and the places at which new tokens stand first, by which codes are given."""
         codes = self._finder.find(tokens, checks)
         if len(codes) and codes.min() < 0:
             return codes, self._add(codes, tokens, checks)
@@ -137,10 +134,12 @@ class CodeTable:
             mine, theirs = tokens[some], None if checks is None else checks[some]
             if not self._finder.fits(mine):
                 self._finder = self._finder_of(self._tokened(), mine)
-            codes[some], new = self._finder.add(
-                mine, theirs, lambda new: self._give(new, mine, theirs)
-            )  # called at once
-            places.append(some[new])
+            owner, first, cells = self._finder.claim(mine, theirs)
+            given = np.empty(len(some), dtype=np.int64)
+            given[first] = self._give(mine[first], None if theirs is None else theirs[first])
+            self._finder.settle(cells, given[first])
+            codes[some] = given[owner]
+            places.append(some[first])
             missing = missing[len(some) :]
             if len(missing):
                 codes[missing] = self._finder.find(tokens[missing], None if checks is None else checks[missing])
@@ -153,12 +152,12 @@ class CodeTable:
             self._resize(_room(self.used + max(self.used, count // 16, 1)))
             self._finder = self._finder_of(self._tokened())
 
-    def _give(self, rows: I64, tokens: I64, checks: I64 | None) -> I64:
-        """Give codes to the tokens of some rows."""
-        codes = self._allocate(len(rows))
-        self._tokens[codes] = tokens[rows]
+    def _give(self, tokens: I64, checks: I64 | None) -> I64:
+        """Return codes for distinct new tokens."""
+        codes = self._allocate(len(tokens))
+        self._tokens[codes] = tokens
         if self._checks is not None and checks is not None:
-            self._checks[codes] = checks[rows]
+            self._checks[codes] = checks
         return codes
 
     def _allocate(self, count: int) -> I64:
@@ -215,11 +214,16 @@ class _Finder(Protocol):
         """Take distinct new tokens that fit, with their codes."""
         ...
 
-    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
-        """Take new tokens that fit, maybe several times; return their codes, and the rows at which each stands first.
+    def claim(self, tokens: I64, checks: I64 | None) -> tuple[I64, I64, I64]:
+        """Find cells for new tokens that fit, maybe several times the same.
 
-        ``give`` stores the tokens of some rows and returns the codes that they are stored under.
+        Returns for each row the one at which its token stands first, those rows in order, and their cells.  Nothing
+        may be asked of the finder before ``settle`` says which codes stand in the cells.
         """
+        ...
+
+    def settle(self, cells: I64, codes: I64) -> None:
+        """Put codes into the cells that were claimed for them."""
         ...
 
 
@@ -247,11 +251,13 @@ class _Distance:
     def insert(self, tokens: I64, codes: I64) -> None:
         self._codes[tokens - self._low] = codes
 
-    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
-        places, rows = tokens - self._low, np.arange(len(tokens))[::-1]
-        first = np.sort(rows[_claimed(self._codes, places[rows], rows)])
-        self._codes[places[first]] = give(first)
-        return self._codes.take(places).astype(np.int64), first
+    def claim(self, tokens: I64, checks: I64 | None) -> tuple[I64, I64, I64]:
+        cells, rows = tokens - self._low, np.arange(len(tokens))[::-1]
+        first = np.sort(rows[_claimed(self._codes, cells[rows], rows)])
+        return (_CLAIM - self._codes.take(cells)).astype(np.int64), first, cells[first]
+
+    def settle(self, cells: I64, codes: I64) -> None:
+        self._codes[cells] = codes
 
 
 @final
@@ -292,29 +298,27 @@ class _Probing:
             lost = self._codes.take(cells) != codes
             cells, codes = (cells[lost] + 1) & self._mask, codes[lost]
 
-    def add(self, tokens: I64, checks: I64 | None, give: Give) -> tuple[I64, I64]:
-        """Claim a cell for each token first, then give codes in the order of rows: it must not depend on the multiplier."""
-        owner = np.empty(len(tokens), dtype=np.int64)
-        owned, owners = [_NO_CODES], [_NO_CODES]
+    def claim(self, tokens: I64, checks: I64 | None) -> tuple[I64, I64, I64]:
+        owner, cell_of = np.empty(len(tokens), dtype=np.int64), np.empty(len(tokens), dtype=np.int64)
+        owners = [_NO_CODES]
         rows = np.arange(len(tokens))[::-1]
         cells = self._home(tokens)[rows]
         while len(rows):
             is_free = self._codes.take(cells) == _FREE
             free, claimants = cells[is_free], rows[is_free]
             is_owner = _claimed(self._codes, free, claimants)
-            owned.append(free[is_owner])
             owners.append(claimants[is_owner])
+            cell_of[owners[-1]] = free[is_owner]
             owner[rows] = claim = _CLAIM - self._codes.take(cells)  # negative where a code stands: of another token
             is_same = (claim >= 0) & (tokens.take(claim, mode="clip") == tokens[rows])
             if checks is not None:
                 is_same &= checks.take(claim, mode="clip") == checks[rows]
             rows, cells = rows[~is_same], (cells[~is_same] + 1) & self._mask
-        first = np.concatenate(owners)
-        by_row = np.argsort(first)
-        codes = np.empty(len(tokens), dtype=np.int64)
-        codes[first[by_row]] = give(first[by_row])
-        self._codes[np.concatenate(owned)] = codes[first]
-        return codes[owner], first[by_row]
+        first = np.sort(np.concatenate(owners))  # not by cell: the order of codes must not depend on the multiplier
+        return owner, first, cell_of[first]
+
+    def settle(self, cells: I64, codes: I64) -> None:
+        self._codes[cells] = codes
 
     def _home(self, tokens: I64) -> I64:
         cells: I64 = ((tokens.view(np.uint64) * self._multiplier) >> self._shift).view(np.int64)

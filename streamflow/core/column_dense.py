@@ -66,6 +66,10 @@ class DenseState(ABC):
         """Merge the states of ``other`` at some slots into these, at as many distinct slots."""
 
     @abstractmethod
+    def reset(self, at: I64) -> None:
+        """Make some slots neutral again."""
+
+    @abstractmethod
     def results(self, at: Index, counts: I64) -> Values:
         """Return the results at slots that have had so many values; anything where they are fewer than ``least``."""
 
@@ -125,6 +129,9 @@ class Total(DenseState):
             self._bound = self._in_range(self.total[to].astype(object) + other.total[at])
             self._bound = max(self._bound, magnitude(self.total))
         self.total[to] += other.total[at]
+
+    def reset(self, at: I64) -> None:
+        self.total[at] = 0
 
     def results(self, at: Index, counts: I64) -> Values:
         return self.total[at]
@@ -201,6 +208,9 @@ class Extreme(DenseState):
     def merge(self, to: Index, other: Self, at: Index) -> None:
         self.best[to] = self._ufunc(self.best[to], other.best[at])
 
+    def reset(self, at: I64) -> None:
+        self.best[at] = self._neutral
+
     def results(self, at: Index, counts: I64) -> Values:
         return self.best[at]
 
@@ -238,6 +248,9 @@ class Mean(DenseState):
 
     def merge(self, to: Index, other: Self, at: Index) -> None:
         self.total[to] += other.total[at]
+
+    def reset(self, at: I64) -> None:
+        self.total[at] = 0.0
 
     def results(self, at: Index, counts: I64) -> Values:
         mean: Values = self.total[at] / np.maximum(counts, 1)
@@ -292,6 +305,10 @@ class Spread(DenseState):
 
     def merge(self, to: Index, other: Self, at: Index) -> None:
         self._merge(to, tuple(part[at] for part in other._parts))
+
+    def reset(self, at: I64) -> None:
+        for part in self._parts:
+            part[at] = 0.0
 
     def results(self, at: Index, counts: I64) -> Values:
         return self._spread(tuple(part[at] for part in self._parts))

@@ -198,21 +198,24 @@ class ColumnFolding:
     def move(self, partial: ColumnPartial, old: Sequence[Any], new: Sequence[Any]) -> None:
         """Merge the state of each key of ``old`` into the key of ``new`` beside it; ``old`` keys are gone then.
 
-        Keys move one after another, each through its state columns.
+        Costs what is moved where all of these keys are distinct, else they move one after another.
+
+        Raises:
+            DataError: If a sum of ints would leave 64 bits.
         """
-        for gone, key in zip(old, new, strict=True):
-            at = partial.find(self.keyed([gone]))
-            if len(at):
-                frame = self._frame(partial, at)
-                renamed = frame.with_columns(pl.lit(key, dtype=frame.schema["key_0"]).alias("key_0"))
-                moved = self.load(renamed)
-                self.discard(partial, [gone])
-                self.absorb(partial, moved)
+        if not len(old):
+            return
+        codes = self.keyed([*old, *new]).reshape(2, -1)
+        at_once = len(old) if len(np.unique(codes)) == codes.size else 1
+        for start in range(0, len(old), at_once):
+            gone, into = codes[:, start : start + at_once]
+            if not np.array_equal(gone, into):
+                partial.move(gone, into, self._codes.size)
 
     def discard(self, partial: ColumnPartial, keys: Sequence[Any]) -> None:
         """Forget these keys of a partial, in place; keys that it does not have are passed over."""
         if len(keys):
-            partial.discard(self.keyed(keys), self._codes.size)
+            partial.discard(self.keyed(keys))
 
     def keys(self, partial: ColumnPartial) -> int:
         """Return how many keys the partial has; one pass over an array."""

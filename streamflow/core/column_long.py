@@ -37,6 +37,10 @@ class Table(Protocol):
         """Return some rows."""
         ...
 
+    def recoded(self, codes: I64) -> Any:
+        """Return the same rows under other codes."""
+        ...
+
 
 C = TypeVar("C", bound=Table)
 
@@ -83,7 +87,7 @@ class LongKind(Protocol[C]):
 class LongState(Generic[C]):
     """The long table of one aggregation of a partial."""
 
-    __slots__ = ("_kind", "_packed", "_pieces", "_waiting")
+    __slots__ = ("_gone", "_kind", "_packed", "_pieces", "_waiting")
 
     def __init__(self, kind: LongKind[C]) -> None:
         self._kind = kind
@@ -91,6 +95,8 @@ class LongState(Generic[C]):
         self._pieces: list[C] = []
         self._waiting = 0
         """How many rows the pieces have."""
+        self._gone: I64 = _NO_CODES
+        """Codes that were discarded, and whose rows are still there: nobody asks for them, until they come again."""
 
     def digest(self, picked: Picked) -> C:
         """Return what rows of a run bring, for ``add``."""
@@ -100,6 +106,8 @@ class LongState(Generic[C]):
         """Take rows; packs them with the others now and then."""
         if not len(piece):
             return
+        if len(self._gone) and np.isin(piece.codes, self._gone).any():
+            self._purge()
         self._pieces.append(piece)
         self._waiting += len(piece)
         if self._waiting > 2 * (0 if self._packed is None else len(self._packed)) + _FEW_ROWS:
@@ -115,8 +123,23 @@ class LongState(Generic[C]):
         if only is not None:
             self.add(_only(self._kind, other.packed(), np.sort(only)))
             return
+        if len(other._gone):
+            other._purge()
         for piece in other._all():
             self.add(piece)
+
+    def discard(self, codes: I64) -> None:
+        """Forget the rows of some codes: when they are many, or when one of the codes comes again."""
+        self._gone = np.union1d(self._gone, codes)
+        if len(self._gone) > max(_FEW_ROWS, self._waiting if self._packed is None else len(self._packed)):
+            self._purge()
+
+    def move(self, old: I64, new: I64) -> None:
+        """Put the rows of each old code under the new one beside it; codes of both are distinct."""
+        order = np.argsort(old)
+        mine = _only(self._kind, self.packed(), old[order])
+        self.discard(old)
+        self.add(mine.recoded(new[order][np.searchsorted(old[order], mine.codes)]))
 
     def packed(self) -> C | None:
         """Return the packed table, None where there is no row."""
@@ -164,6 +187,13 @@ class LongState(Generic[C]):
             results.append(state.results(picked.codes[rows]))
         return pl.concat(results)[np.argsort(np.concatenate(rounds), kind="stable")]
 
+    def _purge(self) -> None:
+        """Drop the rows of discarded codes."""
+        gone, self._gone = self._gone, _NO_CODES
+        packed = self.packed()
+        if packed is not None:
+            self._packed = packed.take(np.flatnonzero(~np.isin(packed.codes, gone)))
+
     def _all(self) -> list[C]:
         return self._pieces if self._packed is None else [self._packed, *self._pieces]
 
@@ -176,6 +206,9 @@ class LongState(Generic[C]):
             return answers
         back = np.searchsorted(ascending, codes)
         return [answer[back] for answer in answers]
+
+
+_NO_CODES = np.zeros(0, dtype=np.int64)
 
 
 def _only(kind: LongKind[C], packed: C | None, codes: I64) -> C:

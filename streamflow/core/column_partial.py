@@ -24,10 +24,10 @@ from streamflow.core.column_scan import Values
 
 _ALWAYS = 1024
 """Below this many codes a slot is its code."""
-_FEW_GONE = 1024
-"""Below this many discarded keys nothing is moved."""
 _SHARE = 8
 """Above, where at least one code in so many has rows."""
+_FEW_GONE = 1024
+"""A table of a partial's own keeps no more discarded codes than live ones and this many."""
 
 
 @final
@@ -42,7 +42,7 @@ class ColumnPartial:
         dirty: The slots changed since they were last asked for; None where nobody asks.
     """
 
-    __slots__ = ("__weakref__", "_gone", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
+    __slots__ = ("__weakref__", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
 
     def __init__(self, keeping: Keeping, *, is_tracked: bool) -> None:
         self._keeping = keeping
@@ -51,7 +51,6 @@ class ColumnPartial:
         self.counts: list[I64 | None] = [None] * len(keeping.inputs.expressions)
         self.dense: list[DenseState | None] = []
         self.long: list[LongState[Any] | None] = []
-        self._gone: I64 = _NO_CODES
         self.dirty: Mask | None = np.zeros(0, dtype=np.bool_) if is_tracked else None
 
     def __len__(self) -> int:
@@ -237,39 +236,54 @@ class ColumnPartial:
             moved.dirty,
         )
 
-    def discard(self, codes: I64, size: int) -> None:
-        """Forget what is held of some codes; O(what is held), so a few are put off until they are many.
-
-        Until then nobody may ask for them.
-        """
-        self._gone = np.union1d(self._gone, codes)
-        if len(self._gone) < max(_FEW_GONE, len(self) // 2):
+    def discard(self, codes: I64) -> None:
+        """Forget what is held of some codes; costs what is forgotten, all told."""
+        at = self.find(codes)
+        if not len(at):
             return
-        kept = np.setdiff1d(self.codes(), self._gone, assume_unique=False)
-        dirty = np.intersect1d(self.dirty_codes(), kept)
-        held = ColumnPartial(self._keeping, is_tracked=self.dirty is not None)
-        held.absorb(self, size, kept)
-        self._table, self.rows, self.counts, self.dense, self.long = (
-            held._table,
-            held.rows,
-            held.counts,
-            held.dense,
-            held.long,
-        )
-        self.dirty = held.dirty
-        self._gone = _NO_CODES
+        gone = self.codes(at)
+        for state in self.dense:
+            if state is not None:
+                state.reset(at)
+        for long in self.long:
+            if long is not None:
+                long.discard(gone)
+        for counts in (self.rows, *self.counts):
+            if counts is not None:
+                counts[at] = 0
         if self.dirty is not None:
-            self.dirty[:] = False
-            self.touch(self.find(dirty))
+            self.dirty[at] = False
+        if self._table is not None and self._table.size > 2 * len(self) + _FEW_GONE:
+            self._move(CodeTable(), self.codes())
+
+    def move(self, old: I64, new: I64, size: int) -> None:
+        """Merge what is held of each old code into the new one beside it; codes of both are distinct."""
+        is_held = np.isin(old, self.codes(self.find(old)))
+        old, new = old[is_held], new[is_held]
+        to = self.slots(new, size)
+        self._merge(to, self, self.slots(old, size))
+        self.touch(to)
+        for long in self.long:
+            if long is not None:
+                long.move(old, new)
+        self.discard(old)
 
     def clear(self) -> None:
         """Forget everything."""
-        self.__init__(self._keeping, is_tracked=self.dirty is not None)
+        new = ColumnPartial(self._keeping, is_tracked=self.dirty is not None)
+        self._table, self.rows, self.counts, self.dense, self.long, self.dirty = (
+            new._table,
+            new.rows,
+            new.counts,
+            new.dense,
+            new.long,
+            new.dirty,
+        )
 
     def _check(self) -> None:
         """Assert what must hold between calls."""
         assert (self.rows >= 0).all(), "a slot has fewer rows than none"
-        assert self._table is None or self._table.size == len(self), "a slot is not in use"
+        assert self._table is None or self._table.size <= 2 * len(self) + _FEW_GONE, "too few slots are in use"
 
 
 _NO_CODES = np.zeros(0, dtype=np.int64)

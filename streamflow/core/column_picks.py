@@ -7,7 +7,7 @@ identity does not tell apart (rows derived from one row) stay in the order in wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -49,6 +49,10 @@ class Records:
             self.value[rows],
             None if self.by is None else self.by[rows],
         )
+
+    def recoded(self, codes: I64) -> Records:
+        """Return the same rows under other codes."""
+        return replace(self, codes=codes)
 
     @staticmethod
     def concat(parts: Sequence[Records]) -> Records:

@@ -2,8 +2,8 @@
 
 What ``emit="each"`` needs and numpy lacks: a running sum by group.  Groups are laid out as columns of matrices, those
 of 2-3 rows in one matrix, those of 4-7 in the next, and so on: at most half of a matrix is padding, and there are as
-many matrices as the largest group's length has bits.  Values go down strictly one after another, so that a sum of floats
-is the one that a loop would come to.
+many matrices as the largest group's length has bits.  Values go down strictly one after another, so that a sum of
+floats is the one that a loop would come to.
 
 Knows nothing of what is aggregated.
 """

@@ -39,6 +39,10 @@ class Members:
         """Return some rows."""
         return Members(self.codes[rows], self.values[rows])
 
+    def recoded(self, codes: I64) -> Members:
+        """Return the same values under other codes."""
+        return Members(codes, self.values)
+
     def frame(self) -> pl.DataFrame:
         """Return both as columns."""
         return pl.DataFrame([pl.Series("code", self.codes), self.values.alias("value")])
@@ -116,6 +120,10 @@ class Cells:
     def take(self, rows: I64) -> Cells:
         """Return some cells."""
         return Cells(self.cells[rows], self.numbers[rows], self.bits)
+
+    def recoded(self, codes: I64) -> Cells:
+        """Return the same numbers under other codes."""
+        return Cells((codes << self.bits) | self.places, self.numbers, self.bits)
 
     def packed(self, ufunc: np.ufunc) -> Cells:
         """Return each cell once, ascending, with its numbers put together."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ def _plain(value: Any) -> Any:
     if kind is Decimal:
         return _ext(_DECIMAL, str(value))
     if (fields := record_fields(kind)) is not None:
-        return _ext(_RECORD, [f"{kind.__module__}:{kind.__qualname__}", [_plain(getattr(value, f)) for f in fields]])
+        return _ext(_RECORD, [f"{_home(kind)}:{kind.__qualname__}", [_plain(getattr(value, f)) for f in fields]])
     raise DataError(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be put into a checkpoint",
         remedy="use scalars, lists, dicts, tuples, sets, and structs, dataclasses or named tuples of them",
@@ -107,9 +108,26 @@ def _revive(code: int, data: bytes) -> Any:
             raise CheckpointError(f"a stored value has the unknown type {code}")
 
 
+def _home(kind: type) -> str:
+    """Return the module of a class: of one in the program itself the name under which others would import it.
+
+    So ``python shop.py``, ``python -m shop`` and ``streamflow run shop.py`` restore each other's checkpoints.
+    """
+    return _main_name() if kind.__module__ == "__main__" else kind.__module__
+
+
+@cache
+def _main_name() -> str:
+    main = sys.modules.get("__main__")
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name)
+    return "__main__" if file is None else str(file).replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+
+
 def _class(name: str) -> type:
     module, _, qualified = name.partition(":")
-    found: Any = sys.modules.get(module)
+    found: Any = sys.modules.get("__main__" if module == _main_name() else module)
     for part in qualified.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type) or record_fields(found) is None:

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from streamflow.core.connector import Refused
+from streamflow.core.folding import Windowed
 from streamflow.core.records import SCALARS, fields_of, is_nested, iso, plain
 from streamflow.errors import DataError
 
@@ -104,7 +105,7 @@ def _json_lines_one_by_one(rows: Sequence[Any]) -> tuple[bytes, list[Refused]]:
 
 def _is_object(kind: type) -> bool:
     """Whether msgspec itself writes rows of this type as objects, in its own way (``omit_defaults`` and the like)."""
-    return issubclass(kind, msgspec.Struct) and not kind.__struct_config__.array_like
+    return issubclass(kind, msgspec.Struct) and kind is not Windowed and not kind.__struct_config__.array_like
 
 
 def _object(row: Any) -> Any:

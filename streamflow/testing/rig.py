@@ -1,4 +1,4 @@
-"""The rig: a plan on the real engine, with real epochs in a real store, and the test's journal, sinks and clock around it.
+"""The rig: a plan on the real engine, with real epochs in a real store; journal, sinks and clock are the test's.
 
 ``crash`` destroys what a crash destroys, the graph and what has not been committed; journal, store and sinks stay, as a
 broker, a disk and a database would.
@@ -94,7 +94,7 @@ class Rig:
         )
         self._run, self._failure = _Run(graph, outbox, epochs), None
         found = await epochs.recover(self.plan, self.clock.now(), new_generation=False)
-        await epochs.begin(is_fresh=found is None, new_generation=False)
+        await epochs.begin(is_fresh=found is None, new_generation=False, finished=False)
         self.is_ended = found is not None and found.finished
         if not self.is_ended:
             self.take(list(self.journal.after(graph.positions())))

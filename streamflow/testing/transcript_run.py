@@ -193,15 +193,8 @@ class _Played:
     async def _do(self, driven: Drive, step: Step | str) -> None:
         source, unit = driven.source(INPUT), self._transcript.unit
         match step:
-            case "crash":
-                await driven.crash_and_restore()
-            case "suspend":
-                await driven.suspend()
-                await driven.resume()
-            case "checkpoint":
-                await driven.checkpoint()
-            case "end":
-                await driven.end()
+            case str():
+                await self._obey(driven, step)
             case Step(input=rows) if rows is not None:
                 await source.send(*(Row(*row) for row in rows), split=step.split)
             case Step(watermark=mark) if mark is not None:
@@ -212,8 +205,20 @@ class _Played:
                 await source.finish(split)
             case Step(advance=length) if length is not None:
                 await driven.advance(f"{length}{unit}")
-            case Step():
+            case _:
                 self._compare(driven, step)
+
+    async def _obey(self, driven: Drive, word: str) -> None:
+        match word:
+            case "crash":
+                await driven.crash_and_restore()
+            case "suspend":
+                await driven.suspend()
+                await driven.resume()
+            case "checkpoint":
+                await driven.checkpoint()
+            case "end":
+                await driven.end()
 
     def _compare(self, driven: Drive, step: Step) -> None:
         output = driven.sink(OUTPUT)

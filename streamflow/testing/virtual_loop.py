@@ -4,8 +4,8 @@ An hour of ``micro_batch("1s")`` passes in milliseconds, in the same order each 
 turns of the loop, when no task can go on and no thread is at work; while one is, the loop waits for it and time stands
 still.  So a checkpoint or the read of a file takes no time at all, and no time-out strikes while it lasts.
 
-Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread``.  A thread of your own
-that calls ``call_soon_threadsafe`` is not: time may jump while it works.
+Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread``.  A thread of your
+own that calls ``call_soon_threadsafe`` is not: time may jump while it works.
 
 Knows of pipelines only how to start one.
 """

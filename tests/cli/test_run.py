@@ -55,7 +55,7 @@ def test_a_signal_suspends_and_the_next_run_goes_on_without_loss_or_repetition(
     first = command("run", path)
     first.until("n=100 ")
     first.send(number)
-    assert first.end() == 0
+    assert first.end() == 0, first.output
     assert "suspended: run again to continue" in first.output
     seen = numbers(tmp_path)
     assert seen == list(range(len(seen)))
@@ -63,7 +63,7 @@ def test_a_signal_suspends_and_the_next_run_goes_on_without_loss_or_repetition(
     second.until("restored checkpoint")
     second.until("n=", times=2)
     second.send(number)
-    assert second.end() == 0
+    assert second.end() == 0, second.output
     both = numbers(tmp_path)
     assert both == list(range(len(both)))
     assert len(both) > len(seen)
@@ -76,14 +76,38 @@ def test_a_script_run_by_python_suspends_too_and_the_command_goes_on_with_its_ch
     script = spawn(path)
     script.until("n=100 ")
     script.send(signal.SIGINT)
-    assert script.end() == 0
+    assert script.end() == 0, script.output
     run = command("run", path)
     run.until("restored checkpoint")
     run.until("n=", times=2)
     run.send(signal.SIGINT)
-    assert run.end() == 0
+    assert run.end() == 0, run.output
     both = numbers(tmp_path)
     assert both == list(range(len(both)))
+
+
+def test_records_in_state_are_restored_whichever_door_the_program_is_run_by(program, spawn, tmp_path: Path) -> None:
+    text = """
+        import msgspec
+
+        class Row(msgspec.Struct):
+            n: int
+
+        pipeline = sf.Pipeline("shop", checkpoint="file:./state")
+        rows = pipeline.read("rows", sf.generate(rate=1_000)).map(lambda row: Row(row["n"]), name="row")
+        last = rows.key_by(lambda row: "all").all_time(emit="each").aggregate(sf.agg.last(), name="last")
+        last.filter(lambda window: window.value.n % 100 == 50, name="some").show()
+
+        if __name__ == "__main__":
+            pipeline.run()
+    """
+    program(text, "shop.py")
+    doors = [["shop.py"], ["-m", "streamflow", "run", "shop.py"], ["-m", "streamflow", "run", "shop"], ["-m", "shop"]]
+    for door in doors:
+        run = spawn(*door)
+        run.until("n=")
+        run.send(signal.SIGINT)
+        assert run.end() == 0, run.output
 
 
 def test_a_second_signal_ends_at_once_with_130(program, command) -> None:
@@ -92,7 +116,7 @@ def test_a_second_signal_ends_at_once_with_130(program, command) -> None:
     run.send(signal.SIGINT)
     run.until("suspending")
     run.send(signal.SIGINT)
-    assert run.end() == 130
+    assert run.end() == 130, run.output
 
 
 def test_run_in_a_program_without_a_guard_is_left_to_the_command(program, invoke) -> None:

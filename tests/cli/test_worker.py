@@ -33,7 +33,7 @@ def test_a_worker_that_cannot_suspend_in_its_budget_says_where_it_hangs_and_ends
     worker = spawn(program(STUCK))
     worker.until("stuck")
     worker.send(signal.SIGTERM)
-    assert worker.end() == 1
+    assert worker.end() == 1, worker.output
     assert "Timeout (0:00:00.200000)!" in worker.output
     assert "most recent call first" in worker.output
 
@@ -47,7 +47,7 @@ def test_sigusr1_writes_where_tasks_stand_and_changes_nothing(program, spawn) ->
     worker.until("in _pump")
     worker.until("n=", times=3)
     worker.send(signal.SIGTERM)
-    assert worker.end() == 0
+    assert worker.end() == 0, worker.output
 
 
 def test_a_signal_while_the_pipeline_starts_suspends_it(program, spawn) -> None:
@@ -70,4 +70,4 @@ def test_a_signal_while_the_pipeline_starts_suspends_it(program, spawn) -> None:
     """
     worker = spawn(program(text))
     worker.until("suspended")
-    assert worker.end() == 0
+    assert worker.end() == 0, worker.output

@@ -176,6 +176,13 @@ def test_a_header_that_is_not_as_declared_is_an_error_and_not_a_lost_row(tmp_pat
     assert "header=False" in str(error.remedy)
 
 
+@pytest.mark.parametrize("sequence", [False, True])
+def test_a_name_that_no_checkpoint_can_hold_is_an_error(tmp_path: Path, sequence: bool) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("x")
+    for source in (FileSource(str(tmp_path / "*.txt"), sequence=sequence), DirectorySource(tmp_path, "*.txt")):
+        assert "not UTF-8" in str(error_of(source))
+
+
 def test_a_file_named_twice_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "x")
     assert "named twice" in str(error_of(FileSource([str(tmp_path / "a.txt"), str(tmp_path / "*.txt")])))

@@ -201,6 +201,15 @@ def test_a_message_may_hold_newlines(raws: list[bytes]) -> None:
     assert [row for row, _, _ in refused] == [i for i, is_good in enumerate(good) if not is_good]
 
 
+@pytest.mark.usefixtures("_way")
+def test_lines_may_end_as_on_windows() -> None:
+    assert outcome(Json().decode(Lines(b'{"a":1}\r\n{"a":2}\n{"a":3}\r\n'), ROWS)) == (
+        [{"a": 1}, {"a": 2}, {"a": 3}],
+        [],
+    )
+    assert outcome(Json().decode(Lines(b'{"a":"\r\n{"a":2}\r\n'), ROWS))[0] == [{"a": 2}]
+
+
 def test_many_rows_take_no_other_place_than_few() -> None:
     raws = [b'{"n":%d}' % i if i % 1000 else b"oops" for i in range(30_000)]
     rows, refused = outcome(Json().decode(blob_of(raws), ROWS))

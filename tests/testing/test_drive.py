@@ -277,10 +277,13 @@ async def test_a_failing_row_stops_it_until_it_is_restored_and_then_again() -> N
 
 
 async def test_an_error_of_the_test_is_not_hidden() -> None:
-    with pytest.raises(KeyError):
+    async def body() -> None:
         async with drive(doubles()) as d:
             await d.source("numbers").send(1)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await body()
 
 
 # what cannot be

@@ -58,6 +58,7 @@ class _FilesAsSplits:
         return not self._paths and not self._over
 
     def add(self, files: Mapping[str, Path]) -> list[SplitOpened]:
+        _require_text(self._opener, files)
         opened = []
         for name, path in files.items():
             position = self._positions.setdefault(name, {"row": 0})
@@ -121,6 +122,7 @@ class _FilesInOrder:
         return self._file is None and not self._waiting
 
     def add(self, files: Mapping[str, Path]) -> list[SplitOpened]:
+        _require_text(self._opener, files)
         if not self._is_known:
             self._is_known = True
             self._waiting = self._behind_position(files)
@@ -185,6 +187,15 @@ def shelf_of(opener: Opener, positions: Mapping[str, Any], *, sequence: bool) ->
         SourceError: If the positions are those of another source.
     """
     return _FilesInOrder(opener, positions) if sequence else _FilesAsSplits(opener, positions)
+
+
+def _require_text(opener: Opener, files: Mapping[str, Path]) -> None:
+    """Require names that a checkpoint can hold."""
+    for name, path in files.items():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise opener.error(path, "has a name that is not UTF-8", "rename it, or leave it out") from error
 
 
 def _checked(opener: Opener, position: Any) -> Position:
