@@ -10,7 +10,11 @@ from streamflow._engine.plan import Input, Plan, SinkNode
 from streamflow._runtime.query import Query
 from streamflow._runtime.settings import Settings
 from streamflow._runtime.trigger import continuous
+from streamflow.connectors.console import ConsoleSink
 from streamflow.connectors.memory import MemorySink
+from streamflow.core.rows import Rows
+from streamflow.core.stamps import Stamps
+from streamflow.core.timestamp import MIN_TIMESTAMP
 
 T = TypeVar("T")
 
@@ -37,6 +41,10 @@ class Preview(Generic[T]):
             while len(memory.rows) < self._rows and not query.is_done:  # noqa: ASYNC110  # no event to await
                 await asyncio.sleep(_LOOK_SECONDS)
         rows: list[T] = memory.rows[: self._rows]
+        printer = ConsoleSink(limit=self._rows).writer(plan.name, self._input.node)
+        await printer.open()
+        await printer.write(Rows(Stamps.at(0, MIN_TIMESTAMP, len(rows)), rows))
+        await printer.close()
         return rows
 
 

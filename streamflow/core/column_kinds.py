@@ -203,6 +203,8 @@ class Kept:
             raise self._wrong_type(
                 self.reads, self.dtype, "whole or floating-point numbers of up to 64 bits", "cast it"
             )
+        if self.reads is not None and self.kind == "approx_distinct" and not _is_hashed(self.dtype):
+            raise self._wrong_type(self.reads, self.dtype, "numbers of up to 64 bits, texts, bytes or times", "cast it")
         compared = self.by if self.by is not None else self.reads if self.kind in _COMPARED else None
         if compared is not None:
             dtype = self._inputs.dtypes[compared]
@@ -275,6 +277,11 @@ def _require(name: str, aggregate: object) -> None:
 
 def _is_number(dtype: pl.DataType) -> bool:
     return (dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)) or dtype.is_float() or dtype == pl.Null
+
+
+def _is_hashed(dtype: pl.DataType) -> bool:
+    wide = dtype.is_nested() or isinstance(dtype, pl.Decimal | pl.Int128 | pl.UInt128 | pl.Object)
+    return not wide
 
 
 def _instance(dtype: Any) -> pl.DataType:

@@ -212,3 +212,10 @@ async def test_every_trigger_gives_the_same_rows() -> None:
         rows = sorted((r.key, r.start, r.value) for r in sink.rows)
         wanted = wanted or rows
         assert rows == wanted, trigger
+
+
+async def test_head_returns_and_prints_the_first_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = sf.Pipeline("preview")
+    doubled = pipeline.read("numbers", range(1_000)).map(lambda n: {"n": n * 2})
+    assert await doubled.head(3) == [{"n": 0}, {"n": 2}, {"n": 4}]
+    assert capsys.readouterr().out.split() == ["n=0", "n=2", "n=4"]

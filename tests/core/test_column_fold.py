@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from streamflow import agg
 from streamflow.core.aggregation import Aggregate, Aggregation

@@ -1,6 +1,6 @@
 """Conformance: does a source, a sink or an operator of your own keep to its contract?
 
-Each check does what the runtime may do to it, and raises an ``AssertionError`` that says which clause is broken and how::
+Each check does what the runtime may do to it, and raises an ``AssertionError`` that names the clause that is broken::
 
     async def test_my_source_keeps_to_the_contract() -> None:
         await check_source(lambda: MySource("host"), rows=100)

@@ -61,7 +61,13 @@ def check_operator(
 
 
 def stamped(
-    values: Sequence[Any], times: Sequence[int], *, delay: int = 0, after: int = MIN_TIMESTAMP, keys: Any = None
+    values: Sequence[Any],
+    times: Sequence[int],
+    *,
+    delay: int = 0,
+    after: int = MIN_TIMESTAMP,
+    start: int = 0,
+    keys: Sequence[Hashable] | None = None,
 ) -> Rows:
     """Return a batch of Python values as a source with one split would make it.
 
@@ -70,6 +76,7 @@ def stamped(
         times: Their event times, microseconds, in the order they came.
         delay: How far out of order they may come: what their watermarks trail by.
         after: The watermark before the first row.
+        start: The place of the first row in its split; no two rows have the same.
         keys: Their keys, behind ``key_by``.
 
     >>> stamped("ab", [5, 3], delay=1).stamps.wm.tolist()[1:]
@@ -77,7 +84,7 @@ def stamped(
     """
     time = np.array(times, dtype=np.int64)
     marks = BoundedOutOfOrderness(delay).before(after, time, values)[:-1]
-    place = np.arange(len(time), dtype=np.int64)
+    place = np.arange(start, start + len(time), dtype=np.int64)
     stamps = Stamps(time, marks, mark=marks, split=np.zeros(len(time), dtype=np.int64), position=place)
     return Rows(stamps, list(values), None if keys is None else list(keys))
 
