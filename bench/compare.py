@@ -3,8 +3,8 @@
     python -m bench.compare                the last commit, and for each scenario the one measured before it
     python -m bench.compare 1a2b3c4 5d6e7f8
 
-Only figures of one machine are compared.  Rows a second say little on a shared machine; the ratio to the limit, taken in the
-same process, says more.
+Only figures of one machine are compared.  Rows a second say little on a shared machine; the ratio to the limit, taken
+in the same process, says more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def pairs(entries: Sequence[Entry], before: str | None = None, after: str | None
         if new is None:
             continue
         older = same[: same.index(new)] if before is None else same
-        wanted = (e for e in reversed(older) if e["machine"] == new["machine"] and e["commit"] == (before or e["commit"]))
+        wanted = (
+            e for e in reversed(older) if e["machine"] == new["machine"] and e["commit"] == (before or e["commit"])
+        )
         old = next((e for e in wanted if e["commit"] != after), None)
         if old is not None:
             found.append((old, new))
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("before", nargs="?")
     parser.add_argument("after", nargs="?")
     asked = parser.parse_args(arguments)
-    found = pairs(history.read(), asked.before, asked.after)
+    found = pairs(history.read(history.PATH), asked.before, asked.after)
     if not found:
         print("nothing to compare: measure two commits first, with make bench")
         return 0

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +52,7 @@ def arrow(size: str) -> Path:
     return _file(size, "arrow")
 
 
-def events(size: str) -> list[dict[str, object]]:
+def events(size: str) -> list[dict[str, Any]]:
     """Return the events as dicts, decoded line by line as the peers' are, so that each has keys of its own."""
     with lines(size).open("rb") as file:
         return [json.loads(line) for line in file]

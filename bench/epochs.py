@@ -26,8 +26,8 @@ def with_epochs(every: str | None, size: str) -> Outcome:
     """
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
         output = Path(folder) / "windows.jsonl"
-        checkpoint = {} if every is None else {"checkpoint": f"{folder}/state", "epoch": every}
-        pipeline = sf.Pipeline("epochs", **checkpoint)
+        state = None if every is None else f"{folder}/state"
+        pipeline = sf.Pipeline("epochs", checkpoint=state, epoch=every or "1s")
         source = sf.FileSource(data.lines(size), format=sf.Json(Event))
         events = pipeline.table("events", source, event_time="ts", **TIME)
         windows = events.group_by("user").window(TUMBLING).agg(s=agg.col("amount").sum(), c=agg.rows())
@@ -46,7 +46,9 @@ def without(size: str) -> float:
 
 def _scenario(every: str, must: float) -> Scenario:
     run = lambda size: with_epochs(every, size)  # noqa: E731 - a table of them
-    return Scenario(f"epoch-{every}", f"W2 to a file, an epoch every {every}", run, {"none": without}, must=must, unit="of limit")
+    return Scenario(
+        f"epoch-{every}", f"W2 to a file, an epoch every {every}", run, {"none": without}, must=must, unit="of limit"
+    )
 
 
 EPOCHS = [_scenario("1s", 0.95), _scenario("200ms", 0.90)]

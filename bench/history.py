@@ -28,12 +28,12 @@ def circumstances() -> Entry:
     }
 
 
-def read(path: Path = PATH) -> list[Entry]:
+def read(path: Path) -> list[Entry]:
     """Return all entries."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def append(entries: Iterable[Entry], path: Path = PATH) -> None:
+def append(entries: Iterable[Entry], path: Path) -> None:
     """Add entries at the end."""
     with path.open("a") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in entries)

@@ -9,10 +9,8 @@ import streamflow as sf
 from bench import answers, data
 from bench.scenario import Outcome, Scenario, timed
 from bench.sinks import Collect
-from bench.workloads import TUMBLING, of_stream, of_table, windows_of_columns
+from bench.workloads import TIME, TUMBLING, of_stream, of_table, windows_of_columns
 from streamflow import agg
-
-TIME = {"time_unit": "ms", "max_delay": "2s"}
 
 
 def hot_key(size: str) -> Outcome:

@@ -49,7 +49,9 @@ class Paced:
 
 def stateless(size: str, *, is_embedded: bool = False) -> Outcome:
     """Run W7, with ``run()`` or in a loop of ours with ``start()``."""
-    paced, delays, numbers = Paced(data.SIZES[size]), [], []
+    paced = Paced(data.SIZES[size])
+    delays: list[float] = []
+    numbers: list[int] = []
 
     def take(rows: list[Row]) -> None:
         now = time.time()
@@ -67,7 +69,9 @@ def stateless(size: str, *, is_embedded: bool = False) -> Outcome:
 
 def windowed(size: str) -> Outcome:
     """Run W7w: each row at once gives the count of its key in the window that ends next."""
-    paced, delays, counts = Paced(data.SIZES[size]), [], []
+    paced = Paced(data.SIZES[size])
+    delays: list[float] = []
+    counts: list[int] = []
 
     def take(rows: list[Any]) -> None:
         now = time.time()
@@ -87,7 +91,8 @@ def windowed(size: str) -> Outcome:
 
 def over_socket(size: str) -> Outcome:
     """Run W7 with rows that another process stamps and sends as lines over TCP."""
-    rows, delays = data.SIZES[size], []
+    rows = data.SIZES[size]
+    delays: list[float] = []
 
     def take(stamps: list[float]) -> None:
         now = time.time()
@@ -106,9 +111,8 @@ def direct(size: str) -> dict[str, float]:
     delays: list[float] = []
 
     async def call() -> None:
-        async for row in Paced(min(data.SIZES[size], RATE))():
-            if row["type"] != "test":
-                delays.append(time.time() - row["t"])
+        rows = Paced(min(data.SIZES[size], RATE))()
+        delays.extend([time.time() - row["t"] async for row in rows if row["type"] != "test"])
 
     asyncio.run(call())
     return {f"direct_{name}": value for name, value in figures(delays).items()}

@@ -18,10 +18,13 @@ from bench.answers import Answer, oracle
 Limit = Callable[[str], float]
 TYPES = "{id:'BIGINT', ts:'BIGINT', user:'VARCHAR', type:'VARCHAR', amount:'DOUBLE'}"
 PANES = 'select ts//10000*10000 as w, "user", sum(amount) s, count(*) c from {events} group by all'
-SLIDES = f'with p as ({PANES}) select p.w-k.k*10000 as w, "user", sum(s) s, sum(c)::bigint c from p, range(30) k(k) group by all'
+SLIDES = f"""with p as ({PANES})
+    select p.w-k.k*10000 as w, "user", sum(s) s, sum(c)::bigint c from p, range(30) k(k) group by all"""
 
 
-def _polars(query: str, plan: Callable[[pl.LazyFrame], pl.LazyFrame], check: Callable[[pl.DataFrame], Answer], *, is_json: bool) -> Limit:
+def _polars(
+    query: str, plan: Callable[[pl.LazyFrame], pl.LazyFrame], check: Callable[[pl.DataFrame], Answer], *, is_json: bool
+) -> Limit:
     def limit(size: str) -> float:
         frame = None if is_json else data.frame(size)
         started = time.perf_counter()
@@ -58,7 +61,12 @@ def _right(query: str, size: str, got: Answer, seconds: float) -> float:
 
 
 def _both(
-    query: str, plan: Callable[[pl.LazyFrame], pl.LazyFrame], sql: str, check: Callable[[pl.DataFrame], Answer], *, is_json: bool
+    query: str,
+    plan: Callable[[pl.LazyFrame], pl.LazyFrame],
+    sql: str,
+    check: Callable[[pl.DataFrame], Answer],
+    *,
+    is_json: bool,
 ) -> dict[str, Limit]:
     return {
         "polars": _polars(query, plan, check, is_json=is_json),

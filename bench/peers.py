@@ -5,8 +5,8 @@
 
 Installs what is not there yet under ``~/.cache/streamflow-bench/peers`` (``PEERS`` names another folder), in the newest
 version there is, and prints which.  Every figure is the median of runs whose answer equals the oracle's; a peer that
-gives another answer is printed as wrong.  streamflow is measured in the same minutes, by the same rule: with functions on
-Python rows where the peers have functions, and as columns besides.
+gives another answer is printed as wrong.  streamflow is measured in the same minutes, by the same rule: with functions
+on Python rows where the peers have functions, and as columns besides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from bench import data
 from bench.answers import agrees, oracle
 from bench.registry import SCENARIOS
-from bench.run import Failure, median, print_table
+from bench.run import RunError, median, print_table
 
 SCRIPTS = Path(__file__).parent / "peer_scripts"
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7")
@@ -76,7 +76,7 @@ def version(peer: Peer, python: Path) -> str:
 def measure(peer: Peer, python: Path, workload: str, size: str, reps: int) -> str:
     """Return one cell of the table."""
     environment = os.environ | {"BENCH_DATA": str(data.folder())}
-    command = [python, SCRIPTS / peer.script, workload, size, str(reps)]
+    command = [str(python), str(SCRIPTS / peer.script), workload, size, str(reps)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=environment, cwd=SCRIPTS, timeout=LIMIT_SECONDS
@@ -103,7 +103,7 @@ def ours(names: dict[str, str], workload: str, size: str, reps: int) -> str:
         return ""
     try:
         result = median(SCENARIOS[names[workload]], size, reps, with_limits=False)
-    except Failure as failure:
+    except RunError as failure:
         print(failure, file=sys.stderr)
         return "wrong or failed"
     return _latency([result["figures"]]) if workload == "W7" else f"{result['rows_s'] / 1e3:,.0f}k"

@@ -11,9 +11,8 @@ import cProfile
 import pstats
 from pathlib import Path
 
-from bench.registry import SCENARIOS
-
 import streamflow as sf
+from bench.registry import SCENARIOS
 
 
 def profile(name: str, size: str) -> tuple[pstats.Stats, int]:

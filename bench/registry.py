@@ -21,7 +21,9 @@ GROUPS = {
     "embedded": EMBEDDED,
     "hostile": HOSTILE,
 }
-SCENARIOS = {s.name: s for group in ("workloads", "latency", "scaling", "epochs", "embedded", "hostile") for s in GROUPS[group]}
+SCENARIOS = {
+    s.name: s for group in ("workloads", "latency", "scaling", "epochs", "embedded", "hostile") for s in GROUPS[group]
+}
 
 
 def chosen(wanted: list[str]) -> list[Scenario]:

@@ -4,8 +4,8 @@
     python -m bench.run W2* hostile --reps 5  names, patterns and groups
     python -m bench.run --list                what there is
 
-Each repetition is a process of its own, in which the limit is measured too; the figures are medians.  A wrong answer does
-not count: it is printed, is not logged, and the exit code is 1.
+Each repetition is a process of its own, in which the limit is measured too; the figures are medians.  A wrong answer
+does not count: it is printed, is not logged, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import history
@@ -26,7 +27,7 @@ from bench.scenario import Scenario
 HEADER = ("scenario", "size", "rows/s", "limit rows/s", "ratio", "must", "goal", "met", "peak MB", "figures")
 
 
-class Failure(Exception):
+class RunError(Exception):
     """A repetition that gave no figures, or a wrong answer."""
 
 
@@ -34,7 +35,7 @@ def median(scenario: Scenario, size: str, reps: int, *, with_limits: bool) -> di
     """Return the medians of a scenario's repetitions.
 
     Raises:
-        Failure: If one of them fails or is wrong.
+        RunError: If one of them fails or is wrong.
     """
     runs = [_one(scenario.name, size, with_limits=with_limits) for _ in range(reps)]
     figures = {name: statistics.median(run["figures"][name] for run in runs) for name in runs[0]["figures"]}
@@ -61,10 +62,10 @@ def _one(name: str, size: str, *, with_limits: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.measure", name, size, *([] if with_limits else ["--no-limits"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"{name} failed:\n{done.stderr.strip()}")
+        raise RunError(f"{name} failed:\n{done.stderr.strip()}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if not result["is_right"]:
-        raise Failure(f"{name} is wrong: got {result['got']}, expected {result['want']}")
+        raise RunError(f"{name} is wrong: got {result['got']}, expected {result['want']}")
     return result
 
 
@@ -128,24 +129,29 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.splitlines()[0])
-    parser.add_argument("scenarios", nargs="*", default=["targets"], help="names, patterns, groups: " + ", ".join(GROUPS))
+    parser.add_argument(
+        "scenarios", nargs="*", default=["targets"], help="names, patterns, groups: " + ", ".join(GROUPS)
+    )
     parser.add_argument("--reps", type=int, default=3, help="processes a scenario (3)")
     parser.add_argument("--size", help="2k, 20k, 100k, 1m or 10m rows, instead of each scenario's own")
     parser.add_argument("--no-limits", action="store_true", help="leave out the batch queries")
-    parser.add_argument("--no-history", action="store_true", help="do not append to the log")
+    parser.add_argument("--history", type=Path, default=history.PATH, help="the log to append to")
+    parser.add_argument("--no-history", action="store_true", help="append to no log")
     parser.add_argument("--list", action="store_true", help="say what there is")
     asked = parser.parse_args(arguments)
     if asked.list:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:16} {scenario.what}")
         return 0
-    lines, entries, failures = [HEADER], [], []
+    lines: list[tuple[str, ...]] = [HEADER]
+    entries: list[history.Entry] = []
+    failures: list[str] = []
     around = history.circumstances()
     for scenario in chosen(asked.scenarios):
         print(f"{scenario.name} ...", file=sys.stderr, flush=True)
         try:
             result = median(scenario, asked.size or scenario.size, asked.reps, with_limits=not asked.no_limits)
-        except Failure as failure:
+        except RunError as failure:
             failures.append(str(failure))
             continue
         lines.append(table_line(scenario, result))
@@ -154,9 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{around['machine']}; Python {around['python']}, {around['versions']}; commit {around['commit']}")
     print(f"load {around['load']} at the start: above 1, compare ratios and nothing else")
     if not asked.no_history:
-        history.append(entries)
-    for failure in failures:
-        print(failure, file=sys.stderr)
+        history.append(entries, asked.history)
+    for message in failures:
+        print(message, file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -1,7 +1,7 @@
 """The laws of growth: what a row costs as keys and open windows grow, beside what it costs polars or a dict.
 
-``keys-*``: one sum and count per key in a window that nothing leaves, over so many keys.  The law holds if the ratio to the
-limit does not fall as keys grow.  ``bytes_a_key`` is what the process grew by at its peak, result rows and all.
+``keys-*``: one sum and count per key in a window that nothing leaves, over so many keys.  The law holds if the ratio to
+the limit does not fall as keys grow.  ``bytes_a_key`` is what the process grew by at its peak, result rows and all.
 
 ``panes-*``: a window of 6 to 600 slides of one second, over 100 keys.  The law holds if rows/s stay the same.
 """
@@ -17,12 +17,12 @@ import streamflow as sf
 from bench import data, tables
 from bench.scenario import Outcome, Scenario, seconds_of, timed
 from bench.sinks import Collect
+from bench.workloads import TIME
 from streamflow import agg
 
 KEYS = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 PANES = (6, 60, 600)
 DAY = sf.tumbling("1d")
-TIME = {"time_unit": "ms", "max_delay": "2s"}
 
 
 def _key_counts(frame: pl.DataFrame) -> pl.DataFrame:

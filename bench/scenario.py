@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.answers import Answer, agrees
-
 import streamflow as sf
+from bench.answers import Answer, agrees
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """W1 to W6 as streamflow pipelines, written through the public API as a user would write them.
 
 ``W2`` reads JSON lines, ``W2c`` columns in memory; ``-rows`` is the same on the ``Stream`` face, ``-file`` reads the
-columns from an Arrow file, ``-1k`` cuts batches of 1,000 rows.  Time runs from ``run()`` to its return: opening, reading,
-decoding, computing, and handing the results to a sink that keeps them.  Whether they are right is found out afterwards.
+columns from an Arrow file, ``-1k`` cuts batches of 1,000 rows.  Time runs from ``run()`` to its return: opening,
+reading, decoding, computing, and handing the results to a sink that keeps them.  Whether they are right is found out
+afterwards.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from bench.answers import Answer, oracle
 from bench.scenario import Outcome, Scenario, timed
 from bench.sinks import Collect
 from streamflow import agg
+from streamflow.pipeline import SourceOptions
 
 BATCHES = {"100": 100, "1k": 1_000, "10k": 10_000, "100k": 100_000}
 TUMBLING = sf.tumbling("10s")
 SLIDING = sf.sliding("5m", every="10s")
-TIME = {"time_unit": "ms", "max_delay": "2s"}
+TIME: SourceOptions = {"time_unit": "ms", "max_delay": "2s"}
 
 
 class Event(msgspec.Struct, gc=False):
@@ -89,7 +91,9 @@ def windows_of_line_rows(query: str, window: Any, size: str) -> Outcome:
 # ---- from columns
 
 
-def windows_of_columns(query: str, window: Any, size: str, *, rows: int | None = None, is_file: bool = False) -> Outcome:
+def windows_of_columns(
+    query: str, window: Any, size: str, *, rows: int | None = None, is_file: bool = False
+) -> Outcome:
     """Run W2c or W3c.
 
     Args:
@@ -102,7 +106,7 @@ def windows_of_columns(query: str, window: Any, size: str, *, rows: int | None =
     sink = Collect()
     source = sf.FileSource(data.arrow(size)) if is_file else sf.IterableSource(data.frame(size))
     pipeline = sf.Pipeline(f"{query}c")
-    batch = {} if rows is None else {"max_rows_per_trigger": rows}
+    batch: SourceOptions = {} if rows is None else {"max_rows_per_trigger": rows}
     events = pipeline.table("events", source, event_time="ts", **TIME, **batch)
     events.group_by("user").window(window).agg(s=agg.col("amount").sum(), c=agg.rows()).to(sink)
     seconds = timed(pipeline)
@@ -137,7 +141,7 @@ def python_functions(size: str) -> Outcome:
     """Run W4, and beside it, on dicts of the same make, the loop that one would write by hand."""
     sink = Collect()
     pipeline = sf.Pipeline("W4")
-    totals = sf.Aggregation(
+    totals: sf.Aggregation[Any, tuple[float, int], tuple[float, int]] = sf.Aggregation(
         init=lambda: (0.0, 0),
         fold=lambda a, e: (a[0] + e["amount"], a[1] + 1),
         merge=lambda a, b: (a[0] + b[0], a[1] + b[1]),
@@ -160,12 +164,16 @@ def by_hand(size: str) -> float:
     raised = map(lambda e: {**e, "amount": e["amount"] * 1.1}, events)  # noqa: C417 - the loop of the peers' benchmark
     closed = _tumble(filter(lambda e: e["type"] != "test", raised))
     seconds = time.perf_counter() - started
-    windows = pl.DataFrame(closed, schema={"w": pl.Int64, "user": pl.String, "s": pl.Float64, "c": pl.Int64}, orient="row")
+    windows = pl.DataFrame(
+        closed, schema={"w": pl.Int64, "user": pl.String, "s": pl.Float64, "c": pl.Int64}, orient="row"
+    )
     assert answers.agrees(answers.of_windows(windows), oracle("W4", size)), "the loop written by hand is wrong"
     return seconds
 
 
-def _tumble(events: Iterable[dict[str, Any]], width: int = 10_000, delay: int = 2_000) -> list[tuple[int, str, float, int]]:
+def _tumble(
+    events: Iterable[dict[str, Any]], width: int = 10_000, delay: int = 2_000
+) -> list[tuple[int, str, float, int]]:
     windows: dict[int, dict[str, list[Any]]] = {}
     latest = 0
     closed = []
@@ -269,9 +277,7 @@ WORKLOADS = [
     Scenario(
         "W5c", "static join, filter, count by segment", join_count, limits.W5C, must=6 * MILLION, goal=15 * MILLION
     ),
-    Scenario(
-        "W6c", "running total per key, a row each", running_total, limits.W6C, must=3 * MILLION, goal=8 * MILLION
-    ),
+    Scenario("W6c", "running total per key, a row each", running_total, limits.W6C, must=3 * MILLION, goal=8 * MILLION),
 ]
 
 

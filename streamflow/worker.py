@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from streamflow._runtime.query import Query
 from streamflow._runtime.run import Watcher, run_to_end
 from streamflow.core.timestamp import Duration, duration
 from streamflow.pipeline import Pipeline
@@ -52,49 +51,30 @@ def serve(
         SystemExit: With 130, at the second signal.
     """
     seconds = duration(budget, "budget", minimum=1) / 1_000_000
-    with contextlib.ExitStack() as signals:
 
-        def watch(query: Query) -> Any:
-            if threading.current_thread() is threading.main_thread():  # others can have no signals
-                signals.enter_context(_limited_suspension(seconds))
-                signals.enter_context(_stacks_on_request(asyncio.get_running_loop()))
-            return None if watcher is None else watcher(query)
-
-        run_to_end(pipeline.plan, pipeline.settings, new_generation=new_generation, watcher=watch)
-
-
-@contextlib.contextmanager
-def _limited_suspension(seconds: float) -> Iterator[None]:
-    """End the process if it has not suspended so long after the first signal, and say where it hangs.
-
-    faulthandler's watchdog is a thread that needs no interpreter: it works where Python code blocks the loop for ever.
-    """
-    suspenders = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handler(number: int, frame: FrameType | None) -> None:
+    def limit() -> None:
+        # faulthandler's watchdog is a thread that needs no interpreter: it works where Python blocks the loop for ever
         faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-        suspend = suspenders[signal.Signals(number)]
-        assert callable(suspend), "run() has set it"
-        suspend(number, frame)
 
-    for number in suspenders:
-        signal.signal(number, handler)
     try:
-        yield
+        with _stacks_on_request():
+            run_to_end(
+                pipeline.plan, pipeline.settings, new_generation=new_generation, watcher=watcher, on_signal=limit
+            )
     finally:
-        faulthandler.cancel_dump_traceback_later()  # whoever set the handlers puts those before them back
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager
-def _stacks_on_request(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+def _stacks_on_request() -> Iterator[None]:
     """Write threads (by faulthandler, even if one blocks in C) and then tasks when SIGUSR1 comes."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
         with open(_STDERR, "w", encoding="utf-8", closefd=False) as stderr:
-            stderr.write(task_stacks(loop))
+            stderr.write(task_stacks())
 
     before = signal.signal(signal.SIGUSR1, handler)
     faulthandler.register(signal.SIGUSR1, file=_STDERR, all_threads=True, chain=True)
@@ -105,10 +85,14 @@ def _stacks_on_request(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def task_stacks(loop: asyncio.AbstractEventLoop) -> str:
-    """Return where each task of a loop stands, through everything it awaits, the innermost call last."""
+def task_stacks() -> str:
+    """Return where each task of the running loop stands, through everything it awaits, the innermost call last."""
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        return "no event loop is running\n"
     lines: list[str] = []
-    for task in sorted(asyncio.all_tasks(loop), key=asyncio.Task.get_name):
+    for task in sorted(tasks, key=asyncio.Task.get_name):
         lines.append(f"Task {task.get_name()!r} (most recent call last):\n")
         lines += traceback.format_list(traceback.StackSummary.extract(_frames(task)))
     return "".join(lines)

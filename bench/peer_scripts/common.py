@@ -1,7 +1,7 @@
 """What the peers' scripts share; the standard library only, since each runs in an environment of its own.
 
-A script says ``main({"W2": function, ...})``; ``function(size)`` returns the seconds of one run and what its output came
-to.  ``bench.peers`` gives the workload, the size, how often, and where the data are, and compares with the oracle.
+A script says ``main({"W2": function, ...})``; ``function(size)`` returns the seconds of one run and what its output
+came to.  ``bench.peers`` gives the workload, the size, how often, and where the data are, and compares with the oracle.
 
 Origin: ``common.py`` of the peers' benchmark of 2026-11-22.
 """

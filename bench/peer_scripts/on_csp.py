@@ -4,6 +4,7 @@ Rows come from a pull adapter: ``csp.curve`` over Python objects takes 15 times 
 
 Origin: ``bench_csp.py`` of the peers' benchmark of 2026-11-22.
 """
+# ruff: noqa: RET503 - a node that returns nothing does not tick
 # csp reads annotations when it builds a graph, so they are not postponed here
 
 import json

@@ -8,6 +8,7 @@ Origin: ``bench_spark.py`` of the peers' benchmark of 2026-11-22.  Needs Java 17
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from common import Answer, Run
 
 os.environ["PYSPARK_PYTHON"] = sys.executable  # else workers run the python3 of PATH
 
-from pyspark.sql import Column, DataFrame, SparkSession  # noqa: E402 - after the variable that it reads
+from pyspark.sql import Column, DataFrame, SparkSession  # after the variable that it reads
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
 SETTINGS = {
@@ -32,7 +33,7 @@ SETTINGS = {
     "spark.sql.streaming.metricsEnabled": "false",
 }
 COLUMNS = "id BIGINT, ts BIGINT, user STRING, type STRING, amount DOUBLE"
-FLUSH = '{"id": -1, "ts": %d, "user": "zzz_flush", "type": "test", "amount": 0.0}\n' % (common.T0 + 36_000_000)
+FLUSH = json.dumps({"id": -1, "ts": common.T0 + 36_000_000, "user": "zzz_flush", "type": "test", "amount": 0.0}) + "\n"
 
 
 def session() -> SparkSession:

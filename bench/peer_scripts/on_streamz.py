@@ -25,7 +25,9 @@ def feed(stream: Stream, rows: Iterable[Any]) -> float:
 
 def w1(size: str) -> Run:
     total, source = common.Total(), Stream()
-    projected = source.map(json.loads).filter(lambda e: e["type"] != "test").map(lambda e: (e["user"], e["amount"] * 1.1))
+    projected = (
+        source.map(json.loads).filter(lambda e: e["type"] != "test").map(lambda e: (e["user"], e["amount"] * 1.1))
+    )
     projected.sink(lambda row: total.add(row[1]))
     return feed(source, common.lines(size)), total.answer()
 

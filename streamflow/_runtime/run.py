@@ -39,8 +39,22 @@ def left_to_command() -> Iterator[None]:
         _is_left_to_command.reset(token)
 
 
-def run_to_end(plan: Plan, settings: Settings, *, new_generation: bool = False, watcher: Watcher | None = None) -> None:
+def run_to_end(
+    plan: Plan,
+    settings: Settings,
+    *,
+    new_generation: bool = False,
+    watcher: Watcher | None = None,
+    on_signal: Callable[[], None] = lambda: None,
+) -> None:
     """Run a plan until its input ends or a signal suspends it.
+
+    Args:
+        plan: What to run.
+        settings: How.
+        new_generation: Go on though sinks hold output of another history, or afresh behind a finished one.
+        watcher: Is told when it has started.
+        on_signal: Called in the handler of the signal itself, though the loop may be busy.
 
     Raises:
         DefinitionError: If an event loop is running in this thread already.
@@ -60,11 +74,11 @@ def run_to_end(plan: Plan, settings: Settings, *, new_generation: bool = False, 
         )
     query = Query(plan, settings, new_generation=new_generation, executor=Inline())
     with asyncio.Runner(loop_factory=_loop_factory()) as runner, _calm_collector():
-        runner.run(_serve(query, watcher))
+        runner.run(_serve(query, watcher, on_signal))
 
 
-async def _serve(query: Query, watcher: Watcher | None) -> None:
-    with _signals(query) as seen:
+async def _serve(query: Query, watcher: Watcher | None, on_signal: Callable[[], None]) -> None:
+    with _signals(query, on_signal) as seen:
         async with query:
             if seen:  # while it was starting
                 query.request_stop()
@@ -79,7 +93,7 @@ async def _serve(query: Query, watcher: Watcher | None) -> None:
 
 
 @contextlib.contextmanager
-def _signals(query: Query) -> Iterator[list[int]]:
+def _signals(query: Query, on_signal: Callable[[], None]) -> Iterator[list[int]]:
     """Let SIGINT and SIGTERM suspend the query while it runs; the second one ends the process.  Yield those seen."""
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -87,7 +101,7 @@ def _signals(query: Query) -> Iterator[list[int]]:
         return
     loop = asyncio.get_running_loop()
 
-    def on_signal(number: int) -> None:
+    def stop(number: int) -> None:
         seen.append(number)
         if len(seen) > 1:
             raise SystemExit(EXIT_AT_ONCE)
@@ -95,7 +109,8 @@ def _signals(query: Query) -> Iterator[list[int]]:
             query.request_stop()
 
     def handler(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(on_signal, number)
+        on_signal()
+        loop.call_soon_threadsafe(stop, number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -45,7 +45,9 @@ def streamflow() -> None:
     """
 
 
-@streamflow.command()
+@streamflow.command(
+    short_help="Run a pipeline.", epilog="Example: streamflow run fraud.py --checkpoint ./state --trigger 1s"
+)
 @_TARGET
 @click.option("--checkpoint", metavar="FOLDER", help="Keep checkpoints here, whatever the program says.")
 @click.option("--trigger", metavar="WHEN", help="An interval such as 200ms, continuous, available-now or once.")
@@ -64,13 +66,10 @@ def streamflow() -> None:
     help="auto: a live footer on a terminal, else lines of text.",
 )
 def run(target: str, **options: Unpack[RunOptions]) -> None:
-    r"""Run a pipeline until its input ends or it is stopped.
+    """Run a pipeline until its input ends or it is stopped.
 
     Ctrl-C and SIGTERM suspend it: what is in flight is finished and committed, and the next run goes on from there.  A
     second one ends it at once.  SIGUSR1 prints where every task stands.
-
-    \b
-    Example:  streamflow run fraud.py --checkpoint ./state --trigger 1s
     """
     from streamflow.cli.running import failures, overridden, run_watched
     from streamflow.cli.target import load
@@ -83,15 +82,13 @@ def run(target: str, **options: Unpack[RunOptions]) -> None:
         run_watched(pipeline, new_generation=options["new_generation"], as_lines=options["log_format"] != "auto")
 
 
-@streamflow.command()
+@streamflow.command(
+    short_help="Print the plan of a pipeline.", epilog="Example: streamflow explain fraud.py --format mermaid"
+)
 @_TARGET
 @click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
 def explain(target: str, format_: str) -> None:
-    r"""Print the plan of a pipeline: layouts, edges, what determines each step's output, state and guarantees.
-
-    \b
-    Example:  streamflow explain fraud.py --format mermaid
-    """
+    """Print the plan of a pipeline: layouts, edges, what determines each step's output, state and guarantees."""
     from streamflow.cli.export import as_json, as_mermaid
     from streamflow.cli.running import failures
     from streamflow.cli.target import load
@@ -103,14 +100,10 @@ def explain(target: str, format_: str) -> None:
         click.echo(forms[format_](pipeline))
 
 
-@streamflow.command()
+@streamflow.command(short_help="Check a pipeline without running it.", epilog="Example: streamflow check fraud.py")
 @_TARGET
 def check(target: str) -> None:
-    r"""Check that a pipeline is well defined, without running it; exit with 3 if it is not.
-
-    \b
-    Example:  streamflow check fraud.py
-    """
+    """Check that a pipeline is well defined, without running it; exit with 3 if it is not."""
     from streamflow._engine.graph import Graph
     from streamflow.cli.figures import plural
     from streamflow.cli.running import failures
@@ -125,7 +118,7 @@ def check(target: str) -> None:
         click.echo(f"{plan.name} can run: {', '.join(plural(number, word) for word, number in numbers.items())}")
 
 
-@streamflow.command()
+@streamflow.command(short_help="Run a demo: fraud or adsb.", epilog="Example: streamflow demo fraud")
 @click.argument("name", required=False, type=click.Choice(["fraud", "adsb"]), default="fraud")
 @click.option("--all", "is_all", is_flag=True, help="Run both to their end, interrupt one, check what came out.")
 @click.option(
@@ -140,13 +133,10 @@ def check(target: str) -> None:
 )
 @click.option("--rows", type=click.IntRange(min=1), help="End after so many transactions (fraud).")
 def demo(name: str, **options: Unpack[DemoOptions]) -> None:
-    r"""Run a demo: fraud (card transactions, made up) or adsb (positions of real aircraft).
+    """Run a demo: fraud (card transactions, made up) or adsb (positions of real aircraft).
 
     Nothing has to be installed or started.  fraud runs until it is stopped, and goes on where it stopped; adsb ends
     with its file and compares what it computed with a plain polars query.
-
-    \b
-    Example:  streamflow demo fraud
     """
     from streamflow.cli import demo as demos
     from streamflow.cli.running import failures

@@ -14,18 +14,16 @@ from pathlib import Path
 import click
 
 from streamflow import __version__
-from streamflow._runtime.query import Query
 from streamflow.cli.figures import count, seconds
 from streamflow.cli.running import run_watched
 from streamflow.demos import adsb, fraud
 from streamflow.demos.adsb_check import compare
+from streamflow.demos.cards import USERS
 from streamflow.demos.fraud_check import expected_alerts, quality, read_transactions, stored_alerts
 from streamflow.errors import InternalError
-from streamflow.worker import serve
 
 ROWS, SPEED = 120_000, 3
 """Six minutes of event time at a transaction every three milliseconds: more than the five minutes of a window."""
-KILLED_AFTER = ROWS // 2
 
 
 def run_fraud(folder: Path, *, rate: float, rows: int | None = None) -> None:
@@ -54,18 +52,17 @@ def announce(alert: fraud.Alert) -> None:
 
 def _fraud_with_a_crash(folder: Path) -> None:
     _say(
-        f"\nfraud: {count(ROWS)} card transactions of {count(fraud.USERS)} users, up to 2 s out of order,"
+        f"\nfraud: {count(ROWS)} card transactions of {count(USERS)} users, up to 2 s out of order,"
         f"\n       spend of the last five minutes with each, alerts to SQLite exactly once"
     )
-    _run_and_kill(folder, KILLED_AFTER)
-    before = len(stored_alerts(folder))
-    _say(f"  killed     with SIGKILL after {count(KILLED_AFTER)} transactions; {before} alerts are in SQLite")
+    _run_and_kill(folder)
+    _say(f"  killed     with SIGKILL while an epoch was written; {len(stored_alerts(folder))} alerts are in SQLite")
     ending = run_watched(fraud.build(folder, rows=ROWS, speed=SPEED, say=announce))
-    if ending is None or ending.restored is None or not ending.progress.finished:
+    if ending is None or ending.restored is None or not (ending.progress.finished or ending.was_finished):
         raise InternalError("the fraud demo did not go on from its checkpoint to its end")
     _say(f"  restored   checkpoint {ending.restored}, and went on to the end")
     alerts = stored_alerts(folder)
-    expected = expected_alerts(asyncio.run(read_transactions(ROWS, SPEED)), fraud.make_users())
+    expected = expected_alerts(asyncio.run(read_transactions(ROWS, SPEED)))
     once = len({(alert.user, alert.until, alert.count) for alert in alerts}) == len(alerts)
     check(
         f"SQLite holds {len(alerts)} alerts, each once, the same as a plain loop over all transactions",
@@ -76,23 +73,22 @@ def _fraud_with_a_crash(folder: Path) -> None:
     _say(f"  model      {worth.found} of {worth.bursts} stolen cards found, {worth.others} alerts for honest ones")
 
 
-def _run_and_kill(folder: Path, rows: int) -> None:
-    """Run the fraud demo in a process that is killed after so many transactions."""
-    program = f"from streamflow.cli.demo import run_until_killed; run_until_killed({str(folder)!r}, {rows})"
+def _run_and_kill(folder: Path) -> None:
+    """Run the fraud demo in a process that is killed while it writes an alert from the second half."""
+    program = f"from streamflow.cli.demo import run_until_killed; run_until_killed({str(folder)!r})"
     ended = subprocess.run([sys.executable, "-c", program], check=False)  # noqa: S603  # our own program
     if ended.returncode != -signal.SIGKILL:
         raise InternalError(f"the process of the fraud demo was to be killed, and ended with {ended.returncode}")
 
 
-def run_until_killed(folder: str, rows: int) -> None:
-    """Run the fraud demo, and kill this process when it has worked on so many transactions."""
+def run_until_killed(folder: str) -> None:
+    """Run the fraud demo, and kill this process when an alert from the second half is to be said."""
 
-    async def kill(query: Query) -> None:
-        while query.progress().rows < rows:  # noqa: ASYNC110  # nothing rings when a number is passed
-            await asyncio.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGKILL)
+    def kill(alert: fraud.Alert) -> None:
+        if alert.transaction >= ROWS // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    serve(fraud.build(Path(folder), rows=ROWS, speed=SPEED), watcher=kill)
+    fraud.build(Path(folder), rows=ROWS, speed=SPEED, say=kill).run()
 
 
 def run_adsb(*, rate: float | None) -> None:

@@ -51,15 +51,17 @@ class Footer:
     def update(self, query: Query, progress: Progress) -> None:
         """Draw it afresh."""
         hint = Text("suspending …", "cyan") if query.is_stopping else Text("Ctrl-C suspends", "dim")
-        self._live.update(panel(progress, time.monotonic() - self._started, hint), refresh=True)
+        has_checkpoint = self._settings is not None and self._settings.checkpoint is not None
+        running = time.monotonic() - self._started
+        self._live.update(panel(progress, running, hint, has_checkpoint=has_checkpoint), refresh=True)
 
     def end(self, ending: Ending) -> None:
         """Print the sums where the footer was."""
         self._console.print(summary(ending))
 
 
-def panel(progress: Progress, running: float, hint: Text) -> Table:
-    """Return the six lines."""
+def panel(progress: Progress, running: float, hint: Text, *, has_checkpoint: bool) -> Table:
+    """Return the six lines; ``running`` is for how many seconds it has."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -72,7 +74,10 @@ def panel(progress: Progress, running: float, hint: Text) -> Table:
     grid.add_row("watermark", _watermark(progress))
     latency = progress.latency_ms
     grid.add_row("latency", f"p50 {seconds(latency['p50'] / 1000)} · p99 {seconds(latency['p99'] / 1000)}")
-    grid.add_row("state", f"{count(sum(progress.state.values()))} entries · {_checkpoint(progress)}")
+    grid.add_row(
+        "state",
+        f"{count(sum(progress.state.values()))} entries · {_checkpoint(progress, has_checkpoint=has_checkpoint)}",
+    )
     grid.add_row("lost", Text.assemble(losses(progress), "    ", hint))
     return grid
 
@@ -86,8 +91,8 @@ def _watermark(progress: Progress) -> str:
     return show_time(min(known)) if behind is None else f"{show_time(min(known))} · {seconds(behind)} behind the clock"
 
 
-def _checkpoint(progress: Progress) -> str:
+def _checkpoint(progress: Progress, *, has_checkpoint: bool) -> str:
     if progress.epoch is None or progress.epoch_age is None:
-        return "no checkpoint"
+        return "no checkpoint yet" if has_checkpoint else "no checkpoint"
     took = "" if progress.epoch_seconds is None else f", took {seconds(progress.epoch_seconds)}"
     return f"checkpoint {progress.epoch}, {seconds(progress.epoch_age)} ago{took}"

@@ -180,8 +180,8 @@ class ColumnFolding:
     ) -> tuple[Columns, Sequence[Refused]]:
         """Fold rows into a partial one by one; return the result after each row, with the row's own stamps.
 
-        Sums of floats are added in the order of the rows.  ``collect``, ``top_k`` and the sketches go round by round,
-        all keys at once: with them a batch costs as many passes as its most frequent key has rows.
+        Sums of floats are added in the order of the rows.  A row of ``collect``, ``top_k`` or ``quantiles`` costs what
+        its key holds.
         """
         picked = _picked(run, rows)
         slots = partial.slots(picked.codes, self._codes.size)

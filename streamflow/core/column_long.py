@@ -11,7 +11,7 @@ portions, however small the batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, final
 
 import numpy as np
@@ -19,10 +19,14 @@ import polars as pl
 
 from streamflow.core.arrays import I64
 from streamflow.core.column_run import Picked
-from streamflow.core.column_scan import Groups
+from streamflow.core.column_scan import Groups, ranges
 
 _FEW_ROWS = 10_000
 _FEW_PIECES = 64
+_BLOCK = 32
+"""So many rows of each key are answered at a time, where each row must be a key of its own."""
+_MOST_AT_ONCE = 4_000_000
+"""So many rows of such keys are held at a time."""
 
 
 class Table(Protocol):
@@ -71,7 +75,7 @@ class LongKind(Protocol[C]):
         ...
 
     def each(self, packed: C, rows: C, picked: Picked, groups: Groups) -> pl.Series | None:
-        """Return the result after each row at once; None where it can only be told round by round."""
+        """Return the result after each row; None where that takes a key of its own for each row."""
         ...
 
     def export(self, packed: C, codes: I64) -> list[pl.Series]:
@@ -171,21 +175,39 @@ class LongState(Generic[C]):
         mine = _only(self._kind, self.packed(), np.unique(picked.codes))
         result = self._kind.each(mine, rows, picked, groups)
         if result is None:
-            result = self._by_rounds(mine, picked, groups)
+            result = self._by_blocks(mine, picked, groups)
         self.add(rows)
         return result
 
-    def _by_rounds(self, packed: C, picked: Picked, groups: Groups) -> pl.Series:
-        """Return the result after each row: the first rows of all keys at once, then the second ones, and so on."""
+    def _by_blocks(self, packed: C, picked: Picked, groups: Groups) -> pl.Series:
+        """Return the result after each row: for some rows of every key at a time, each row as a key of its own.
+
+        Such a key has what the state has for the row's key, and the rows of the block up to the row.
+        """
         state = LongState(self._kind)
         state.add(packed)
-        rounds: list[I64] = []
-        results: list[pl.Series] = []
-        for rows in groups.rounds():
-            state.add(self._kind.digest(picked.at(rows)))
-            rounds.append(rows)
-            results.append(state.results(picked.codes[rows]))
-        return pl.concat(results)[np.argsort(np.concatenate(rounds), kind="stable")]
+        rows: list[I64] = [_NO_CODES]
+        results: list[pl.Series] = [self._kind.results(self._kind.join([]), _NO_CODES)]
+        for block in groups.blocks(_BLOCK):
+            before = state.packed()
+            for some, up_to in _portions(picked.codes[block], 0 if before is None else _largest(before.codes)):
+                results.append(self._prefixes(before, picked, block, some, up_to))
+                rows.append(block[some])
+            state.add(self._kind.digest(picked.at(block)))
+        return pl.concat(results)[np.argsort(np.concatenate(rows), kind="stable")]
+
+    def _prefixes(self, before: C | None, picked: Picked, block: I64, some: slice, up_to: I64) -> pl.Series:
+        """Return the results after some rows of a block, ``up_to[i]`` rows of which are the key's up to this one."""
+        places = np.arange(len(block))[some]
+        numbers = np.arange(len(places))
+        prefixes = block[ranges(places - up_to + 1, up_to)]
+        tables = [self._kind.digest(picked.at(prefixes, numbers.repeat(up_to)))]
+        if before is not None:
+            codes = picked.codes[block[some]]
+            first = np.searchsorted(before.codes, codes)
+            lengths = np.searchsorted(before.codes, codes, side="right") - first
+            tables.insert(0, before.take(ranges(first, lengths)).recoded(numbers.repeat(lengths)))
+        return self._kind.results(self._kind.pack(self._kind.join(tables)), numbers)
 
     def _purge(self) -> None:
         """Drop the rows of discarded codes."""
@@ -209,6 +231,25 @@ class LongState(Generic[C]):
 
 
 _NO_CODES = np.zeros(0, dtype=np.int64)
+
+
+def _portions(codes: I64, held: int) -> Iterator[tuple[slice, I64]]:
+    """Yield stretches of a block's rows, and for each row how many of its key have come: so many that all fit in memory.
+
+    Rows of a key lie side by side; ``held`` is the most that the state has of any of them.
+    """
+    is_first = np.append(True, codes[1:] != codes[:-1])
+    starts = np.flatnonzero(is_first)
+    up_to = np.arange(len(codes)) - starts[np.cumsum(is_first) - 1] + 1
+    size = max(1, _MOST_AT_ONCE // (held + _BLOCK))
+    for start in range(0, len(codes), size):
+        yield slice(start, start + size), up_to[start : start + size]
+
+
+def _largest(codes: I64) -> int:
+    """Return how often the most frequent of ascending codes stands there."""
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    return int(np.diff(starts, append=len(codes)).max(initial=0))
 
 
 def _only(kind: LongKind[C], packed: C | None, codes: I64) -> C:

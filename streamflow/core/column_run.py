@@ -142,10 +142,10 @@ class Picked:
 
     __slots__ = ("_present", "_values", "codes", "rows", "run")
 
-    def __init__(self, run: ColumnRun, rows: Index) -> None:
+    def __init__(self, run: ColumnRun, rows: Index, codes: I64 | None = None) -> None:
         self.run = run
         self.rows = _stretch(rows, len(run))
-        self.codes: I64 = run.codes[self.rows]
+        self.codes: I64 = run.codes[self.rows] if codes is None else codes
         self._values: dict[int, Values] = {}
         self._present: dict[int, Mask | None] = {}
 
@@ -185,9 +185,11 @@ class Picked:
         """Return the place of each row in its split; 0 where the batch does not carry it."""
         return self._identity(self.run.batch.stamps.position)
 
-    def at(self, places: I64) -> Picked:
-        """Return some of these rows."""
-        return Picked(self.run, np.arange(len(self.run))[self.rows][places])
+    def at(self, places: I64, codes: I64 | None = None) -> Picked:
+        """Return some of these rows, maybe under other codes."""
+        return Picked(
+            self.run, np.arange(len(self.run))[self.rows][places], self.codes[places] if codes is None else codes
+        )
 
     def _identity(self, column: I64 | None) -> I64:
         return np.zeros(len(self), dtype=np.int64) if column is None else column[self.rows]

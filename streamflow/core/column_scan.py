@@ -74,7 +74,7 @@ class Groups:
         np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
         self._starts: I64 = np.flatnonzero(is_first)
         self.slots: I64 = ordered[self._starts]
-        ends = np.append(self._starts[1:], len(slots))
+        ends = np.append(self._starts[1:], len(slots))[: len(self._starts)]
         self.lengths: I64 = ends - self._starts
         self.last: I64 = self._order[ends - 1]
 
@@ -116,6 +116,14 @@ class Groups:
             (_double if matrix.is_flat else _step)(combine, parts)
         return tuple(whole[cell] for whole in cells)
 
+    def running_total(self, initial: I64, added: I64) -> I64:
+        """Return the group's initial numbers and those of its rows so far, after each row; ints, several columns."""
+        total = np.cumsum(added[self._order], axis=0)
+        base = initial - total[self._starts] + added[self._order[self._starts]]
+        out = np.empty_like(total)
+        out[self._order] = total + base.repeat(self.lengths, axis=0)
+        return out
+
     @cached_property
     def numbers(self) -> I64:
         """For each row, how many rows of its group came before it."""
@@ -130,13 +138,19 @@ class Groups:
         groups[self._order] = np.repeat(np.arange(len(self.slots)), self.lengths)
         return groups
 
-    def rounds(self) -> Iterator[I64]:
-        """Yield the first rows of all groups, then the second ones, and so on.
+    @cached_property
+    def previous(self) -> I64:
+        """For each row, the place of the row of its group before it; -1 for the first."""
+        previous = np.full(len(self._order), -1, dtype=np.int64)
+        previous[self._order[1:]] = self._order[:-1]
+        previous[self._order[self._starts]] = -1
+        return previous
 
-        As many rounds as the largest group has rows.
-        """
-        order = stable_order(self.numbers)
-        yield from np.split(order, np.flatnonzero(np.diff(self.numbers[order])) + 1)
+    def blocks(self, width: int) -> Iterator[I64]:
+        """Yield the first ``width`` rows of all groups, then the next ones; each time group by group, rows in order."""
+        block = self.numbers[self._order] // width
+        order = stable_order(block)
+        yield from np.split(self._order[order], np.flatnonzero(np.diff(block[order])) + 1)
 
     @cached_property
     def _layout(self) -> tuple[list[_Matrix], I64]:
@@ -197,6 +211,13 @@ def distinct(numbers: I64, limit: int) -> tuple[I64, I64]:
     found = np.flatnonzero(place_of)
     place_of[found] = np.arange(len(found))
     return found, place_of[numbers]
+
+
+def ranges(starts: I64, lengths: I64) -> I64:
+    """Return ``lengths[0]`` numbers from ``starts[0]`` on, then ``lengths[1]`` from ``starts[1]`` on …"""
+    ends = lengths.cumsum()
+    numbers: I64 = (starts - ends + lengths).repeat(lengths) + np.arange(int(lengths.sum()))
+    return numbers
 
 
 def _step(combine: Combine, parts: Parts) -> None:

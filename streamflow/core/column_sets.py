@@ -176,11 +176,39 @@ class ApproxDistinct(CellKind):
         return self.cells(some.codes, registers, ranks.astype(np.int64))
 
     def results(self, packed: Cells, codes: I64) -> pl.Series:
-        width = hyperloglog.histogram(np.zeros((1, 1), dtype=np.uint8)).shape[1]
-        at = np.searchsorted(codes, packed.codes)
-        counts = np.bincount(at * width + packed.numbers, minlength=len(codes) * width).reshape(len(codes), width)
+        return pl.Series(hyperloglog.estimate(self._histograms(packed, codes)))
+
+    def each(self, packed: Cells, rows: Cells, picked: Picked, groups: Groups) -> pl.Series | None:
+        """Follow the histogram of each key's ranks: a row that raises a register moves one of them."""
+        present = picked.present(self._reads)
+        places = np.arange(len(picked)) if present is None else np.flatnonzero(present)
+        known, cells = np.unique(np.concatenate([packed.cells, rows.cells]), return_inverse=True)
+        before, after = self._raised(
+            len(known), cells[: len(packed)], packed.numbers, cells[len(packed) :], rows.numbers
+        )
+        moves = np.zeros((len(picked), _RANKS), dtype=np.int64)
+        np.add.at(moves, (places, after), 1)
+        np.add.at(moves, (places, before), -1)
+        run = groups.running_total(self._histograms(packed, picked.codes[groups.last], is_ascending=False), moves)
+        return pl.Series(hyperloglog.estimate(run))
+
+    @staticmethod
+    def _raised(size: int, held: I64, ranks: I64, cells: I64, offered: I64) -> tuple[I64, I64]:
+        """Return the rank of each row's register before and after the row."""
+        initial = np.zeros(size, dtype=np.int64)
+        initial[held] = ranks
+        registers = Groups(cells)
+        after = registers.running(np.maximum, initial[registers.slots], offered)
+        is_first = registers.previous < 0
+        return np.where(is_first, initial[cells], after[registers.previous]), after
+
+    def _histograms(self, packed: Cells, codes: I64, *, is_ascending: bool = True) -> I64:
+        """Return how many registers of each code have each rank."""
+        order = np.arange(len(codes)) if is_ascending else np.argsort(codes)
+        at = order[np.searchsorted(codes[order], packed.codes)] if len(packed) else _NO_CODES
+        counts = np.bincount(at * _RANKS + packed.numbers, minlength=len(codes) * _RANKS).reshape(len(codes), _RANKS)
         counts[:, 0] = (1 << self.bits) - counts.sum(axis=1)
-        return pl.Series(hyperloglog.estimate(counts))
+        return counts.astype(np.int64, copy=False)
 
     def export(self, packed: Cells, codes: I64) -> list[pl.Series]:
         registers = hyperloglog.empty(len(codes), self.bits)
@@ -250,6 +278,7 @@ class Quantiles(CellKind):
 
 
 _MIDDLE = 1 << 31
+_RANKS = hyperloglog.histogram(hyperloglog.empty(1, hyperloglog.LEAST_P)).shape[1]
 
 
 def _present(picked: Picked, place: int) -> Picked:

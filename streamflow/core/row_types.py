@@ -137,6 +137,9 @@ class KeyType:
 
     def read(self, reading: Reading, keys: list[Any]) -> list[Any]:
         """Return the keys as the panes keep them; refuse the rows where one has another type."""
+        if self._is_tuple is None and keys:
+            with suppress(DataError):  # settles the type, so that the others are checked all at once
+                self.admit(keys[0])
         # msgspec takes a list for a tuple.
         if self._check is not None and not (self._is_tuple and set(map(type, keys)) != {tuple}):
             with suppress(msgspec.ValidationError):

@@ -19,7 +19,8 @@ import numpy as np
 
 import streamflow as sf
 from streamflow.core.connector import Chunk
-from streamflow.demos.fraud import ALERT_AT, Alert, Spend, Transaction, Transactions, User, judge, make_users, victims
+from streamflow.demos.cards import Transaction, Transactions, make_users, victims
+from streamflow.demos.fraud import ALERT_AT, Alert, Spend, judge
 
 SLIDE = 10_000_000
 SLIDES = 30
@@ -51,8 +52,9 @@ async def read_transactions(rows: int, speed: int) -> list[Transaction]:
     return transactions
 
 
-def expected_alerts(transactions: Iterable[Transaction], users: list[User]) -> list[Alert]:
+def expected_alerts(transactions: Iterable[Transaction]) -> list[Alert]:
     """Return the alerts, in the order in which they are raised."""
+    users = make_users()
     slots: dict[int, dict[int, Slot]] = defaultdict(dict)
     alerts: list[Alert] = []
     for transaction in transactions:

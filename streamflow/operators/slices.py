@@ -26,7 +26,7 @@ from typing import Generic, TypeVar, final
 from sortedcontainers import SortedDict
 
 from streamflow.core.folding import Folding
-from streamflow.core.timestamp import MIN_TIMESTAMP
+from streamflow.core.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamflow.core.window import Global, Sliced
 
 P = TypeVar("P")
@@ -87,6 +87,8 @@ class Slices(Generic[P]):
 
     def next_end(self, after: int) -> int | None:
         """Return the end of the first window after ``after`` that has a slice; O(log slices + waiting)."""
+        if after >= MAX_TIMESTAMP:
+            return None
         oldest = MIN_TIMESTAMP if after == MIN_TIMESTAMP else self.window.start(after + self.window.slide)
         starts = [next(self.live.irange(oldest), None), *(s for s, _ in self.waiting if s >= oldest)]
         ends = [max(self._first_end(s), after + self.window.slide) for s in starts if s is not None]

@@ -145,14 +145,14 @@ class WindowedAggregation(Generic[P]):
     def snapshot(self, *, full: bool) -> Snapshot:
         """Return the slices and the waiting partials, or the keys of them that changed."""
         read = self._folding.export if full else self._folding.changed
-        base = self._window.start(self._slices.base) - 1 if self._slices.base > MIN_TIMESTAMP else MIN_TIMESTAMP
+        start = self._window.start(self._slices.base) if self._slices.base > MIN_TIMESTAMP else MIN_TIMESTAMP
         slices = [read(p).with_columns(slice=pl.lit(at, dtype=pl.Int64)) for at, p in self._slices.live.items()]
         waiting = [
             read(p).with_columns(slice=pl.lit(at, dtype=pl.Int64), floor=pl.lit(floor, dtype=pl.Int64))
             for (at, floor), p in self._slices.waiting.items()
         ]
         parts = (
-            _part("slices", slices, ("slice",), ("slice", base)),
+            _part("slices", slices, ("slice",), ("slice", start - 1)),
             _part("waiting", waiting, ("slice", "floor"), ("floor", self._slices.base)),
         )
         return Snapshot({"watermark": self._watermark}, parts)

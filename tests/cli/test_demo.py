@@ -29,7 +29,7 @@ def test_the_fraud_demo_goes_on_where_it_was_stopped(command, tmp_path: Path) ->
 def test_both_demos_end_by_themselves_and_agree_with_plain_programs(command) -> None:
     demos = command("demo", "--all")
     assert demos.end() == 0, demos.output
-    assert "with SIGKILL after" in demos.output
+    assert "with SIGKILL while" in demos.output
     assert "restored   checkpoint" in demos.output
     assert demos.output.count("agrees") == 4
     assert "DIFFERS" not in demos.output

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from streamflow._runtime.progress import Progress, SourceProgress
@@ -49,8 +50,12 @@ def drawn(what: object, *, colour: bool = False) -> str:
     return output.getvalue()
 
 
+def footer(progress: Progress, running: float, hint: Text) -> Table:
+    return panel(progress, running, hint, has_checkpoint=True)
+
+
 def test_the_footer_has_six_lines_with_everything_that_is_watched() -> None:
-    text = drawn(panel(progress(), 12.0, Text("Ctrl-C suspends")))
+    text = drawn(footer(progress(), 12.0, Text("Ctrl-C suspends")))
     lines = [line.split(maxsplit=1) for line in text.splitlines()]
     assert [name for name, _ in lines] == ["in", "out", "watermark", "latency", "state", "lost"]
     shown = {name: rest.strip() for name, rest in lines}
@@ -63,19 +68,19 @@ def test_the_footer_has_six_lines_with_everything_that_is_watched() -> None:
 
 
 def test_a_footer_without_a_watermark_says_so() -> None:
-    assert "none yet" in drawn(panel(progress(watermark=None), 1.0, Text()))
+    assert "none yet" in drawn(footer(progress(watermark=None), 1.0, Text()))
 
 
 def test_of_old_rows_the_watermark_is_shown_and_its_lag_is_not() -> None:
-    text = drawn(panel(progress(watermark=0), 1.0, Text()))
+    text = drawn(footer(progress(watermark=0), 1.0, Text()))
     assert "1970-01-01T00:00:00+00:00" in text
     assert "behind" not in text
 
 
 def test_dead_letters_stand_out_and_nothing_lost_does_not() -> None:
     red = "\x1b[31m"
-    assert f"{red}dead letters 2" in drawn(panel(progress(dead_letters=2), 1.0, Text()), colour=True)
-    assert red not in drawn(panel(progress(), 1.0, Text()), colour=True)
+    assert f"{red}dead letters 2" in drawn(footer(progress(dead_letters=2), 1.0, Text()), colour=True)
+    assert red not in drawn(footer(progress(), 1.0, Text()), colour=True)
 
 
 @pytest.mark.parametrize(

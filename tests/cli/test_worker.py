@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 STUCK = """
     import asyncio
 
@@ -16,9 +18,19 @@ STUCK = """
     serve(pipeline, budget="200ms")
 """
 
-BLOCKED = STUCK.replace("async def stuck", "def stuck").replace(
-    "await asyncio.Event().wait()", "import threading; threading.Event().wait()"
-)
+BLOCKED = """
+    import threading
+
+    from streamflow.worker import serve
+
+    def blocked(row):
+        print("stuck", flush=True)
+        threading.Event().wait()
+
+    pipeline = sf.Pipeline("blocked")
+    pipeline.read("ticks", sf.generate(rate=100)).map(blocked).show()
+    serve(pipeline, budget="200ms")
+"""
 
 ENDLESS = """
     from streamflow.worker import serve
@@ -29,8 +41,11 @@ ENDLESS = """
 """
 
 
-def test_a_worker_that_cannot_suspend_in_its_budget_says_where_it_hangs_and_ends_with_1(program, spawn) -> None:
-    worker = spawn(program(STUCK))
+@pytest.mark.parametrize("text", [STUCK, BLOCKED], ids=["waits for ever", "blocks the loop"])
+def test_a_worker_that_cannot_suspend_in_its_budget_says_where_it_hangs_and_ends_with_1(
+    program, spawn, text: str
+) -> None:
+    worker = spawn(program(text))
     worker.until("stuck")
     worker.send(signal.SIGTERM)
     assert worker.end() == 1, worker.output

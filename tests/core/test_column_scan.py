@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.core.column_scan import Groups, distinct, stable_order
+from streamflow.core.column_scan import Groups, distinct, ranges, stable_order
 
 slots_of = st.one_of(
     st.lists(st.integers(0, 5), min_size=1, max_size=120),
@@ -41,9 +44,13 @@ def test_groups_are_the_rows_of_each_slot_in_order(slots: list[int]) -> None:
     assert groups.lengths.tolist() == [slots.count(slot) for slot in groups.slots.tolist()]
     assert groups.slots[groups.of_rows].tolist() == slots
     assert groups.numbers.tolist() == [slots[:row].count(slot) for row, slot in enumerate(slots)]
-    rounds = [rows.tolist() for rows in groups.rounds()]
-    assert all(len({slots[row] for row in rows}) == len(rows) for rows in rounds)
-    assert sorted(row for rows in rounds for row in rows) == list(range(len(slots)))
+    before = [max((r for r in range(row) if slots[r] == slot), default=-1) for row, slot in enumerate(slots)]
+    assert groups.previous.tolist() == before
+    for width in (1, 3):
+        blocks = [rows.tolist() for rows in groups.blocks(width)]
+        assert all((slots[a], a) < (slots[b], b) for rows in blocks for a, b in pairwise(rows))
+        assert all(max(Counter(slots[row] for row in rows).values()) <= width for rows in blocks)
+        assert sorted(row for rows in blocks for row in rows) == list(range(len(slots)))
 
 
 @given(slots=slots_of)
@@ -59,6 +66,20 @@ def test_a_scan_of_parts_is_what_combining_one_by_one_gives(slots: list[int]) ->
     for row in range(len(digits)):
         mine = [str(d) for d, s in zip(digits[: row + 1].tolist(), slots, strict=False) if s % 3 == slots[row] % 3]
         assert (int(shift[row]), int(number[row])) == (10 ** len(mine), int("".join(mine)))
+
+
+@given(slots=st.lists(st.integers(0, 5), max_size=40))
+def test_a_running_total_of_several_columns_is_that_of_each(slots: list[int]) -> None:
+    groups, added = Groups(column(slots)), np.arange(2 * len(slots)).reshape(-1, 2)
+    initial = np.full((len(groups.slots), 2), 7)
+    got = groups.running_total(initial, added)
+    for place in (0, 1):
+        assert np.array_equal(got[:, place], groups.running(np.add, initial[:, place], added[:, place]))
+
+
+def test_ranges_stand_one_after_another() -> None:
+    assert ranges(column([5, 0, 9]), column([2, 0, 3])).tolist() == [5, 6, 9, 10, 11]
+    assert ranges(column([]), column([])).tolist() == []
 
 
 @pytest.mark.parametrize("rows", [31, 32, 100, 1_000])

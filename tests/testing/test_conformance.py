@@ -1,4 +1,4 @@
-"""Our own connectors and operators keep to their contracts, and those that break a clause are caught."""
+"""Our own connectors keep to their contracts, and those that break a clause are caught."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import polars as pl
 import pytest
 
 import streamflow as sf
-from streamflow import agg
-from streamflow._engine.plan import StepNode, Surroundings
 from streamflow.connectors.file_sink import committed_lines, committed_parts
 from streamflow.core.batch import Batch
 from streamflow.core.connector import (
@@ -33,16 +31,8 @@ from streamflow.core.connector import (
     SplitOpened,
     Token,
 )
-from streamflow.core.element import Element, Output, Tick, Watermark
-from streamflow.core.operator import Ledger, Operator, Stateless
-from streamflow.core.rows import Rows
-from streamflow.core.state import Snapshot
-from streamflow.operators.refusal import Refusal
 from streamflow.testing import RecordingSink
-from streamflow.testing.conformance import Place, check_operator, check_sink, check_source, stamped
-
-SECOND = 1_000_000
-
+from streamflow.testing.conformance import Place, check_sink, check_source
 
 # sources
 
@@ -148,7 +138,8 @@ class NumbersReader:
             except asyncio.CancelledError:
                 raise ValueError("closed") from None
         events: list[ReadEvent] = []
-        for split in "ab" if self.fault == "unwanted" else sorted({*wanted, *("b" if self.fault == "unopened" else "")}):
+        extra = {"unwanted": "b", "unopened": "b"}.get(self.fault, "")
+        for split in [s for s in "ab" if s in (*wanted, *extra) and (self.at[s] < 10 or self.fault != "unwanted")]:
             events += self._take(split, limit)
         if all(at == 10 for at in self.at.values()):
             events += [SourceFinished()]
@@ -239,13 +230,17 @@ async def test_the_file_sink_keeps_to_the_contract(format: Any, new_folder: Call
         path = new_folder() / "out"
 
         def read() -> list[dict[str, Any]]:
+            """Return what the token covers; all there is, where there is no token because there is no checkpoint."""
             if format in ("parquet", "ipc"):
+                has_token = (path / "_streamflow.token").exists()
+                parts = committed_parts(path) if has_token else sorted(path.glob(f"part-*.{format}"))
                 reads = pl.read_parquet if format == "parquet" else pl.read_ipc
-                return [row for part in committed_parts(path) for row in reads(part).to_dicts()]
-            text = [line for line in committed_lines(path)]
+                return [row for part in parts for row in reads(part).to_dicts()]
+            has_token = path.with_name("out.token").exists()
+            text = committed_lines(path) if has_token or not path.exists() else path.read_bytes()
             if format == "jsonl":
-                return [json.loads(line) for line in text]
-            return pl.read_csv(io.BytesIO(b"".join(text))).to_dicts() if text else []
+                return [json.loads(line) for line in text.splitlines()]
+            return pl.read_csv(io.BytesIO(text)).to_dicts() if text else []
 
         return Place(lambda: sf.FileSink(path, format), read)
 
@@ -381,164 +376,6 @@ async def test_a_sound_sink_passes() -> None:
 async def test_a_sink_that_breaks_a_clause_is_caught(fault: str, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         await check_sink(lambda: table_with(fault))
-    assert message in str(caught.value)
-
-
-# operators
-
-WINDOWS = {
-    "tumbling": sf.tumbling("10s"),
-    "sliding": sf.sliding("10s", every="4s", offset="1s"),
-    "session": sf.session("3s"),
-}
-
-
-def step_of(build: Callable[[Any], Any], *, layout: str = "rows") -> Callable[[], Operator]:
-    """Return what makes the last step that ``build`` adds to a stream or a table."""
-    pipeline = sf.Pipeline("conformance")
-    rows = pipeline.read("rows", [], event_time=lambda row: row["t"], max_delay="2s")
-    build(rows if layout == "rows" else rows.as_table({"k": pl.String, "v": pl.Int64}))
-    node = [node for node in pipeline.plan.nodes.values() if isinstance(node, StepNode)][-1]
-    return lambda: node.make(Surroundings(Refusal(node.name, node.on_error), has_late=True, is_tracking=True))
-
-
-def elements(layout: str = "rows") -> list[Element]:
-    """Return batches out of order by two seconds and more, and the watermarks that go with them."""
-    times = [[3, 5, 4, 9], [8, 12, 2, 13, 11], [14, 14, 30, 28], [29, 33]]
-    found: list[Element] = [Tick(0)]
-    mark = -1 << 62
-    for number, batch_times in enumerate(times):
-        at = [time * SECOND for time in batch_times]
-        keys = [f"k{(number + i) % 2}" for i in range(len(at))]
-        values = [{"k": key, "v": (number + 1) * 10 + i} for i, key in enumerate(keys)]
-        batch: Batch = stamped(values, at, delay=2 * SECOND, after=mark, keys=keys)
-        if layout == "columns":
-            assert isinstance(batch, Rows)
-            batch = columns_of(batch)
-        mark = max(mark, max(at) - 2 * SECOND)
-        found += [batch, Watermark(mark), Tick((number + 1) * SECOND)]
-    return [*found, Watermark(100 * SECOND)]
-
-
-def columns_of(batch: Rows) -> Batch:
-    from streamflow.core.columns import Columns
-
-    return Columns(batch.stamps, pl.DataFrame(batch.values))
-
-
-@pytest.mark.parametrize("layout", ["rows", "columns"])
-@pytest.mark.parametrize("emit", ["close", "each", "update", "complete"])
-@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS.keys())
-@pytest.mark.parametrize("lateness", ["0s", "3s"])
-def test_windows_keep_to_the_contract(window: Any, emit: str, layout: str, lateness: str) -> None:
-    def build(rows: Any) -> None:
-        options = {"emit": emit, "allowed_lateness": lateness}
-        if layout == "rows":
-            rows.key_by(lambda row: row["k"]).window(window, **options).aggregate(agg.sum(lambda row: row["v"]))
-        else:
-            rows.group_by("k").window(window, **options).agg(total=agg.col("v").sum())
-
-    is_table = emit in ("update", "complete") or lateness != "0s"
-    check_operator(step_of(build, layout=layout), elements(layout), as_table=is_table)
-
-
-@pytest.mark.parametrize("layout", ["rows", "columns"])
-def test_ordered_keeps_to_the_contract(layout: str) -> None:
-    check_operator(step_of(lambda rows: rows.ordered(), layout=layout), elements(layout))
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        lambda rows: rows.map(lambda row: row["v"]),
-        lambda rows: rows.filter(lambda row: row["v"] % 2),
-        lambda rows: rows.flat_map(lambda row: range(row["v"] % 3)),
-        lambda rows: rows.key_by(lambda row: row["k"]),
-        lambda rows: rows.branch(lambda row: row["v"] > 20),
-    ],
-    ids=["map", "filter", "flat_map", "key_by", "branch"],
-)
-def test_stateless_verbs_keep_to_the_contract(verb: Callable[[Any], Any]) -> None:
-    check_operator(step_of(verb), elements())
-
-
-class First(Stateless):
-    """Passes on the first row of each batch: what that is depends on the cut."""
-
-    def on_batch(self, input: int, batch: Batch) -> list[Output]:
-        self.ledger.rows_in += len(batch)
-        self.ledger.used += len(batch)
-        return [("main", batch.take(slice(0, 1)))]
-
-
-class Count(Stateless):
-    """Says how many rows have come, and forgets it in a crash."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows = 0
-
-    def on_batch(self, input: int, batch: Batch) -> list[Output]:
-        self.ledger.rows_in += len(batch)
-        self.ledger.used += len(batch)
-        self.rows += len(batch)
-        return []
-
-    def on_watermark(self, watermark: int) -> list[Output]:
-        return [("main", stamped([self.rows], [watermark]))]
-
-
-class Kept(Count):
-    """Keeps what it counts, whole each time."""
-
-    def snapshot(self, *, full: bool) -> Snapshot:
-        return Snapshot({"rows": self.rows})
-
-    def restore(self, snapshot: Snapshot) -> None:
-        self.rows = snapshot.meta["rows"]
-
-
-class Loses(Stateless):
-    """Takes rows that are nowhere afterwards."""
-
-    def on_batch(self, input: int, batch: Batch) -> list[Output]:
-        self.ledger.rows_in += len(batch)
-        return []
-
-
-class Changes(Loses):
-    """Changes the batch that it was given."""
-
-    def on_batch(self, input: int, batch: Batch) -> list[Output]:
-        batch.times[0] += 1
-        self.ledger = Ledger()
-        return []
-
-
-class RunsAhead(First):
-    """Forwards more than it has."""
-
-    def held_watermark(self, watermark: int) -> int:
-        return watermark + 1
-
-
-def test_an_operator_that_keeps_its_state_passes() -> None:
-    check_operator(Kept, elements())
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (First, "the cut law: cut otherwise: these rows came out too often"),
-        (Count, "the crash law: restored before element"),
-        (Loses, "every row must be in exactly one place of the ledger"),
-        (Changes, "on_batch() must not change the batch"),
-        (RunsAhead, "it must not go back or run ahead"),
-    ],
-)
-def test_an_operator_that_breaks_a_clause_is_caught(make: Callable[[], Operator], message: str) -> None:
-    with pytest.raises(AssertionError) as caught:
-        check_operator(make, elements())
     assert message in str(caught.value)
 
 

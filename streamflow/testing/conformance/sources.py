@@ -219,13 +219,13 @@ async def _check_wanted(make: Callable[[], Source], first: _Log, *, limit: int) 
 
 
 async def _within(answer: Awaitable[T], what: str) -> T:
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await answer
-    except TimeoutError:
-        raise AssertionError(
-            f"{what}() has not returned within {PATIENCE_SECONDS:g} s; are there fewer rows?"
-        ) from None
+    task = asyncio.ensure_future(answer)
+    await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.wait([task])
+    raise AssertionError(f"{what}() has not returned within {PATIENCE_SECONDS:g} s; are there fewer rows?")
 
 
 def _rows(chunk: Chunk, source: Source) -> list[Any]:
