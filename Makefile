@@ -98,7 +98,7 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --qui
 
 # ---- measure
 
-bench: $(STAMP) ## Measure, and append to the log
+bench: $(BENCH_STAMP) ## Measure, and append to the log
 	$(PY) -m bench.run $(ARGS)
 
 bench-compare: $(STAMP) ## Show what changed since the last measurement

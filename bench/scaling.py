@@ -1,7 +1,8 @@
 """The laws of growth: what a row costs as keys and open windows grow, beside what it costs polars or a dict.
 
 ``keys-*``: one sum and count per key in a window that nothing leaves, over so many keys.  The law holds if the ratio to
-the limit does not fall as keys grow.  ``bytes_a_key`` is what the process grew by at its peak, result rows and all.
+the limit does not fall as keys grow.  ``bytes_a_key`` is what the peak of
+the process grew by, result rows and all: nothing where loading the data held more before, so a hint and no proof.
 
 ``panes-*``: a window of 6 to 600 slides of one second, over 100 keys.  The law holds if rows/s stay the same.
 """

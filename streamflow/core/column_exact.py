@@ -1,7 +1,7 @@
 """The sum that rounds once: ``sum(exact=True)`` of floats in the column layout.
 
 A float is a whole number of 53 bits times a power of two, so a sum of floats is a whole number of some 2,200
-bits.  It is kept in limbs of 32 bits: cells (``column_sets``) of code and place of the limb, each holding a sum of
+bits.  It is kept in limbs of 32 bits: cells (``column_sketches``) of code and place of the limb, each holding a sum of
 parts of values, which add up exactly in any order.  Only the result is rounded, to the nearest float, ties to even.
 """
 
@@ -17,7 +17,7 @@ import polars as pl
 from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_run import Picked
 from streamflow.core.column_scan import Values
-from streamflow.core.column_sets import CellKind, Cells
+from streamflow.core.column_sketches import CellKind, Cells
 from streamflow.core.column_values import Form, flatten, nest
 
 F64 = npt.NDArray[np.float64]

@@ -17,7 +17,8 @@ from streamflow.core.column_exact import ExactSum
 from streamflow.core.column_long import LongKind, LongState
 from streamflow.core.column_picks import ArgExtreme, Collect, First, Last, LongExtreme, TopK
 from streamflow.core.column_run import Inputs
-from streamflow.core.column_sets import ApproxDistinct, Distinct, Quantiles
+from streamflow.core.column_sets import Distinct
+from streamflow.core.column_sketches import ApproxDistinct, Quantiles
 from streamflow.core.column_values import Form, is_fixed_width, np_dtype
 from streamflow.errors import DataError, DefinitionError
 

@@ -23,7 +23,7 @@ from streamflow.core.column_scan import Groups, ranges
 
 _FEW_ROWS = 10_000
 _FEW_PIECES = 64
-_BLOCK = 32
+_BLOCK = 128
 """So many rows of each key are answered at a time, where each row must be a key of its own."""
 _MOST_AT_ONCE = 4_000_000
 """So many rows of such keys are held at a time."""
@@ -234,7 +234,7 @@ _NO_CODES = np.zeros(0, dtype=np.int64)
 
 
 def _portions(codes: I64, held: int) -> Iterator[tuple[slice, I64]]:
-    """Yield stretches of a block's rows, and for each row how many of its key have come: so many that all fit in memory.
+    """Yield stretches of a block's rows that fit in memory, and for each row how many of its key have come.
 
     Rows of a key lie side by side; ``held`` is the most that the state has of any of them.
     """

@@ -15,7 +15,7 @@ import polars as pl
 
 from streamflow.core.arrays import I64, Mask
 from streamflow.core.column_run import Picked
-from streamflow.core.column_scan import Groups, Values, stable_order
+from streamflow.core.column_scan import Groups, Values, lengths_of, stable_order
 from streamflow.core.column_values import Form, flatten, is_fixed_width, nest, to_array
 
 _PARTS = ("time", "split", "position")
@@ -240,13 +240,13 @@ class _Several(_Picking):
     columns: ClassVar[tuple[str, ...]] = ("items",)
 
     def results(self, packed: Records, codes: I64) -> pl.Series:
-        return nest(packed.value, _lengths(packed.codes, codes))
+        return nest(packed.value, lengths_of(packed.codes, codes))
 
     def export(self, packed: Records, codes: I64) -> list[pl.Series]:
         fields = {name: pl.Series(part) for name, part in packed.identity().items()} | {"value": packed.value}
         if packed.by is not None:
             fields["by"] = packed.by
-        return [nest(pl.DataFrame(fields).to_struct(), _lengths(packed.codes, codes))]
+        return [nest(pl.DataFrame(fields).to_struct(), lengths_of(packed.codes, codes))]
 
     def load(self, codes: I64, columns: list[pl.Series]) -> Records:
         flat, lengths = flatten(columns[0])
@@ -292,11 +292,6 @@ def _places(ascending: I64, codes: I64) -> tuple[I64, Mask]:
         return np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=np.bool_)
     places = np.minimum(np.searchsorted(ascending, codes), len(ascending) - 1)
     return places, ascending[places] == codes
-
-
-def _lengths(ascending: I64, codes: I64) -> I64:
-    """Return how often each code stands among ascending ones."""
-    return np.searchsorted(ascending, codes, side="right") - np.searchsorted(ascending, codes, side="left")
 
 
 def _order(codes: I64, keys: Sequence[Values]) -> I64:

@@ -185,6 +185,11 @@ class Picked:
         """Return the place of each row in its split; 0 where the batch does not carry it."""
         return self._identity(self.run.batch.stamps.position)
 
+    def only(self, place: int) -> Picked:
+        """Return the rows that have a value of an expression."""
+        present = self.present(place)
+        return self if present is None else self.at(np.flatnonzero(present))
+
     def at(self, places: I64, codes: I64 | None = None) -> Picked:
         """Return some of these rows, maybe under other codes."""
         return Picked(

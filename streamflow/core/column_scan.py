@@ -116,6 +116,10 @@ class Groups:
             (_double if matrix.is_flat else _step)(combine, parts)
         return tuple(whole[cell] for whole in cells)
 
+    def members(self) -> Iterator[I64]:
+        """Yield the rows of each group, in order."""
+        yield from np.split(self._order, self._starts[1:])
+
     def running_total(self, initial: I64, added: I64) -> I64:
         """Return the group's initial numbers and those of its rows so far, after each row; ints, several columns."""
         total = np.cumsum(added[self._order], axis=0)
@@ -214,10 +218,15 @@ def distinct(numbers: I64, limit: int) -> tuple[I64, I64]:
 
 
 def ranges(starts: I64, lengths: I64) -> I64:
-    """Return ``lengths[0]`` numbers from ``starts[0]`` on, then ``lengths[1]`` from ``starts[1]`` on …"""
+    """Return ``lengths[0]`` numbers from ``starts[0]`` on, then ``lengths[1]`` from ``starts[1]`` on, and so on."""
     ends = lengths.cumsum()
     numbers: I64 = (starts - ends + lengths).repeat(lengths) + np.arange(int(lengths.sum()))
     return numbers
+
+
+def lengths_of(ascending: I64, codes: I64) -> I64:
+    """Return how often each code stands among ascending ones."""
+    return np.searchsorted(ascending, codes, side="right") - np.searchsorted(ascending, codes, side="left")
 
 
 def _step(combine: Combine, parts: Parts) -> None:

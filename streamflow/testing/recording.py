@@ -65,7 +65,8 @@ class RecordingSink:
 
     def stage(self, batch: Batch) -> bytes:
         """Return what stands for a batch in an epoch."""
-        self._staged.append(batch)
+        if not self._staged or self._staged[-1] is not batch:
+            self._staged.append(batch)
         return str(len(self._staged) - 1).encode()
 
     def keep(self, staged: Sequence[bytes], token: Token) -> None:

@@ -156,8 +156,8 @@ class Rig:
     async def commit(self, *, is_last: bool = False) -> None:
         """Commit an epoch and apply it to the sinks."""
         run = self._running()
+        run.graph.check_ledgers()
         if is_last:
-            run.graph.check_ledgers()
             await run.epochs.finish(finished=run.graph.is_ended)
             self.is_ended = run.graph.is_ended
         else:

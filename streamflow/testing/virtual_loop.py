@@ -5,7 +5,8 @@ turns of the loop, when no task can go on and no thread is at work; while one is
 still.  So a checkpoint or the read of a file takes no time at all, and no time-out strikes while it lasts.
 
 Counted as threads at work: ``loop.run_in_executor``, ``asyncio.to_thread`` and ``anyio.to_thread``.  A thread of your
-own that calls ``call_soon_threadsafe`` is not: time may jump while it works.
+own that calls ``call_soon_threadsafe`` is not: time may jump while it works.  One that waits for ever, on standard
+input say, stops time for ever.
 
 Knows of pipelines only how to start one.
 """

@@ -13,9 +13,9 @@ from streamflow.testing import drive
 
 
 def totals(emit: str, layout: str) -> sf.Pipeline:
-    """Return the sum of each key over all of time, of rows without an event time: no watermark ever comes."""
+    """Return the sum of each key over all of time, of rows that never state a watermark."""
     pipeline = sf.Pipeline("totals")
-    rows = pipeline.read("rows", [])
+    rows = pipeline.read("rows", [], event_time=lambda _: 0, watermark=lambda _: None)
     if layout == "rows":
         keyed = rows.key_by(lambda row: row["key"])
         keyed.all_time(emit=emit).aggregate(agg.sum(lambda row: row["n"]), name="sum").to(sf.MemorySink(), name="out")

@@ -284,8 +284,7 @@ async def test_the_recording_sink_keeps_to_the_contract() -> None:
         sink = RecordingSink("out")
         return Place(lambda: sink, lambda: sink.rows)
 
-    with pytest.raises(AssertionError, match="must give the same bytes for the same batch"):
-        await check_sink(place)  # the one clause it breaks: what it stages is the place of a batch in memory
+    await check_sink(place)
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,14 @@ def test_a_file_is_run_in_every_way_it_asks_for(tmp_path: Path) -> None:
     assert run_transcript(path) == 2
 
 
+def test_the_transcript_in_the_documentation_holds(tmp_path: Path) -> None:
+    document = (FOLDER.parents[1] / "docs" / "testing.md").read_text("utf-8")
+    (page,) = re.findall(r"^```yaml\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "one.yaml"
+    path.write_text(page)
+    assert run_transcript(path) == 4
+
+
 def test_a_transcript_that_must_fail_and_does_not_is_an_error() -> None:
     page = transcript({"name": "n", "window": {"tumbling": 10}, "max_delay": 0, "steps": ["end"], "reject": True})
     with pytest.raises(AssertionError, match="had to fail, and did not"):
@@ -72,6 +82,13 @@ def test_a_transcript_that_fails_for_another_reason_is_an_error() -> None:
 def test_a_page_that_is_no_transcript_says_where(page: dict[str, object], message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         transcript(page)
+
+
+def test_without_pyyaml_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(DefinitionError, match="not installed") as caught:
+        load_transcripts(FILES[0])
+    assert caught.value.remedy == "pip install 'streamflow-engine[testing]'"
 
 
 def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path) -> None:
