@@ -1,6 +1,7 @@
 """Where a batch is worked on: on the query's own loop, or beside somebody else's.
 
-``run()`` and ``serve()`` own their loop and work on it (``Inline``).  ``start()`` shares its host's loop
+``run()`` and ``serve()`` own their loop and work on it, in pieces of about 20 ms, so that signals, commits and sources have
+their turn (``Inline``).  ``start()`` shares its host's loop
 (``Shared``): a batch predicted below 0.2 ms is worked on at once; longer ones go in pieces of about 1 ms, one at a
 time, to one thread that the query owns, and the thread waits for the loop between pieces.  So the host's loop is
 never kept longer than one piece, whatever the load; a thread that ran freely would keep it for the interpreter's
@@ -20,6 +21,12 @@ from typing import Protocol, final
 
 INLINE_SECONDS = 0.0002
 PIECE_SECONDS = 0.001
+TURN_SECONDS = 0.020
+MOST_ROWS = 131_072
+FIRST_ROWS = 4_096
+"""How many rows the first piece has on a loop of our own, before anything is known of what they cost."""
+FEW_ROWS = 256
+"""Fewer rows say more of what a batch costs than of what a row does."""
 
 
 class Executor(Protocol):
@@ -28,6 +35,11 @@ class Executor(Protocol):
     @property
     def piece_rows(self) -> int:
         """How many rows a piece should have."""
+        ...
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows a source should give at a time."""
         ...
 
     async def do(self, work: Callable[[], None], rows: int) -> None:
@@ -41,13 +53,28 @@ class Executor(Protocol):
 
 @final
 class Inline:
-    """Works on the loop, and lets others run between two batches."""
+    """Works on the loop, and lets others run between two pieces; learns what a row costs."""
 
-    piece_rows = 1 << 30
+    def __init__(self) -> None:
+        self._seconds_a_row = TURN_SECONDS / FIRST_ROWS
+
+    @property
+    def piece_rows(self) -> int:
+        """As many rows as take about 20 ms."""
+        return max(1, min(MOST_ROWS, int(TURN_SECONDS / self._seconds_a_row)))
+
+    @property
+    def chunk_rows(self) -> int:
+        """One piece: a run can stop between two chunks, not within one."""
+        return self.piece_rows
 
     async def do(self, work: Callable[[], None], rows: int) -> None:
         """Do the work at once."""
+        started = time.perf_counter()
         work()
+        spent = time.perf_counter() - started
+        if rows >= FEW_ROWS or spent > TURN_SECONDS / 4:
+            self._seconds_a_row += 0.5 * (spent / max(rows, 1) - self._seconds_a_row)
         await asyncio.sleep(0)
 
     def close(self) -> None:
@@ -67,7 +94,12 @@ class Shared:
     @property
     def piece_rows(self) -> int:
         """As many rows as take about a millisecond."""
-        return max(16, min(65_536, int(PIECE_SECONDS / self._seconds_a_row)))
+        return max(16, min(MOST_ROWS, int(PIECE_SECONDS / self._seconds_a_row)))
+
+    @property
+    def chunk_rows(self) -> int:
+        """Some pieces: what a chunk costs beside its rows is spread over them."""
+        return 8 * self.piece_rows
 
     async def do(self, work: Callable[[], None], rows: int) -> None:
         """Do the work here if it is short, else on the thread."""

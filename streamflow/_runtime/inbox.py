@@ -106,6 +106,19 @@ _OBJECT = 256
 """What a Python value of a row weighs, at a guess."""
 
 
+def grouped(chunks: Sequence[Chunk], rows: Callable[[], int]) -> Iterator[list[Chunk]]:
+    """Yield chunks in groups of at most ``rows()`` rows, asked anew before each; a larger chunk is a group of its own."""
+    at = 0
+    while at < len(chunks):
+        group, size, limit = [chunks[at]], len(chunks[at]), rows()
+        at += 1
+        while at < len(chunks) and size + len(chunks[at]) <= limit:
+            group.append(chunks[at])
+            size += len(chunks[at])
+            at += 1
+        yield group
+
+
 def pieces(chunk: Chunk, rows: Callable[[], int]) -> Iterator[Chunk]:
     """Yield a chunk in pieces; only all of them together reach the chunk's resume position.
 

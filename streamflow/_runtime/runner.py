@@ -21,7 +21,7 @@ from streamflow._runtime.checkpoint import Checkpoints
 from streamflow._runtime.clock import Clock
 from streamflow._runtime.epochs import Epochs
 from streamflow._runtime.executor import Executor
-from streamflow._runtime.inbox import Inbox, pieces
+from streamflow._runtime.inbox import Inbox, grouped, pieces
 from streamflow._runtime.lease import Lease
 from streamflow._runtime.outbox import Outbox
 from streamflow._runtime.progress import Meter, Progress
@@ -196,7 +196,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         while True:
             await self._inbox.wait_for_space(source, min(QUEUED_ROWS, 32 * self._executor.piece_rows))
-            limit = min(READ_ROWS, node.max_rows or READ_ROWS, 8 * self._executor.piece_rows)
+            limit = min(READ_ROWS, node.max_rows or READ_ROWS, self._executor.chunk_rows)
             events = await _reading(node, reader.read(limit, ingest.wanted()))
             self._inbox.put(source, events, loop.time())
             if any(isinstance(event, SourceFinished) for event in events):
@@ -291,6 +291,8 @@ class Runner:
                 continue
             rows += await self._feed(source, chunks)
             chunks = []
+            if self._may_leave(source):
+                return rows
             await self._note(source, event)
         return rows + await self._feed(source, chunks)
 
@@ -301,13 +303,22 @@ class Runner:
         self._touch()
         self._at_end -= {(source, chunk.split) for chunk in chunks}
         now = self._clock.now()
-        if total <= self._executor.piece_rows:
-            await self._act(lambda: self.graph.feed(source, chunks, now), total)
-            return total
-        for chunk in chunks:
-            for piece in pieces(chunk, lambda: self._executor.piece_rows):
-                await self._act(partial(self.graph.feed, source, [piece], now), len(piece))
-        return total
+        fed = 0
+        for group in grouped(chunks, lambda: self._executor.piece_rows):
+            if self._may_leave(source):
+                break
+            if len(group) > 1 or len(group[0]) <= self._executor.piece_rows:
+                await self._act(partial(self.graph.feed, source, group, now), sum(map(len, group)))
+            else:
+                for piece in pieces(group[0], lambda: self._executor.piece_rows):
+                    await self._act(partial(self.graph.feed, source, [piece], now), len(piece))
+            fed += sum(map(len, group))
+        return fed
+
+    def _may_leave(self, source: str) -> bool:
+        """Whether what a source has read may be left to the next run: it is to suspend, and can be read again."""
+        is_suspending = self._is_stopping and not self._is_finishing
+        return is_suspending and self.graph.ingests[source].node.source.replay is Replay.REPLAYABLE
 
     async def _note(self, source: str, event: ReadEvent) -> None:
         """Tell the graph what a source says of its splits."""
@@ -362,10 +373,10 @@ class Runner:
 
         Rows that nobody has worked on and that can be read again are left to the next run.
         """
-        if self._is_stopping and not self._is_finishing:
-            for node in self.plan.sources:
-                if node.source.replay is Replay.REPLAYABLE:
-                    self._inbox.discard(node.name)
+        self._is_stopping = True
+        for node in self.plan.sources:
+            if self._may_leave(node.name):
+                self._inbox.discard(node.name)
         while not self._inbox.is_empty:
             await self._batch()
         if self._is_finishing and not self.graph.is_ended:

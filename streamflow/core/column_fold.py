@@ -34,8 +34,8 @@ from streamflow.core.key_codes import KeyCodes
 from streamflow.core.keys import key_columns
 from streamflow.errors import CheckpointError, InternalError
 
-_FEW_CODES = 4096
-"""So many new codes are given before anybody looks whether some can be freed."""
+_FEW_CODES = 1 << 14
+"""So many new codes are given before anybody looks whether some can be freed: keys that come and go stay known."""
 
 
 @final
@@ -62,6 +62,8 @@ class ColumnFolding:
         self._codes = KeyCodes(key)
         self._alive = 0
         """How many codes were in use when they were last swept."""
+        self._usual = 0
+        """How many keys the last partial had that was let go of."""
         self._partials: WeakSet[ColumnPartial] = WeakSet()
         self._runs: WeakSet[ColumnRun] = WeakSet()
 
@@ -113,7 +115,7 @@ class ColumnFolding:
 
     def new(self) -> ColumnPartial:
         """Return the partial of no rows."""
-        partial = ColumnPartial(self._keeping, is_tracked=self.tracking)
+        partial = ColumnPartial(self._keeping, is_tracked=self.tracking, expected=self._usual)
         self._partials.add(partial)
         return partial
 
@@ -223,6 +225,7 @@ class ColumnFolding:
 
     def release(self, partial: ColumnPartial) -> None:
         """Let go of the partial: its keys' codes are freed at the next sweep."""
+        self._usual = len(partial)
         self._partials.discard(partial)
 
     def changed(self, partial: ColumnPartial) -> pl.DataFrame:

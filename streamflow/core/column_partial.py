@@ -22,10 +22,10 @@ from streamflow.core.column_long import LongState
 from streamflow.core.column_run import Picked
 from streamflow.core.column_scan import Values
 
+_FEW, _SHARE_OF_FEW, _SHARE = 1 << 16, 16, 8
+"""A slot is its code where at least one code in 16 has rows, one in 8 of many codes."""
 _ALWAYS = 1024
-"""Below this many codes a slot is its code."""
-_SHARE = 8
-"""Above, where at least one code in so many has rows."""
+"""And wherever there are no more codes than this."""
 _FEW_GONE = 1024
 """A table of a partial's own keeps no more discarded codes than live ones and this many."""
 
@@ -33,6 +33,11 @@ _FEW_GONE = 1024
 @final
 class ColumnPartial:
     """What a run of rows folds to.
+
+    Args:
+        keeping: The aggregations.
+        is_tracked: Whether somebody will ask what changed.
+        expected: How many keys it is likely to have: those that the one before it had.
 
     Attributes:
         rows: How many rows each slot has had; a slot with none is not in use.
@@ -42,10 +47,11 @@ class ColumnPartial:
         dirty: The slots changed since they were last asked for; None where nobody asks.
     """
 
-    __slots__ = ("__weakref__", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
+    __slots__ = ("__weakref__", "_expected", "_keeping", "_table", "counts", "dense", "dirty", "long", "rows")
 
-    def __init__(self, keeping: Keeping, *, is_tracked: bool) -> None:
+    def __init__(self, keeping: Keeping, *, is_tracked: bool, expected: int = 0) -> None:
         self._keeping = keeping
+        self._expected = expected
         self._table: CodeTable | None = None
         self.rows: I64 = np.zeros(0, dtype=np.int64)
         self.counts: list[I64 | None] = [None] * len(keeping.inputs.expressions)
@@ -70,7 +76,7 @@ class ColumnPartial:
         if self._table is None:
             if size <= len(self.rows):
                 return codes
-            if size <= _ALWAYS or _SHARE * max(len(codes) // 2, len(self)) >= size:
+            if _is_dense(max(len(codes) // 2, len(self), self._expected), size):
                 self._grow(_power(size))
                 return codes
             self._move(CodeTable(), self.codes())
@@ -78,7 +84,7 @@ class ColumnPartial:
         slots, _ = self._table.encode(codes)
         if self._table.size > len(self.rows):
             self._grow(_power(self._table.size))
-            if _SHARE * self._table.size >= size:
+            if _is_dense(self._table.size, size):
                 self._move(None, self.codes(), _power(size))
                 return codes
         return slots
@@ -287,6 +293,11 @@ class ColumnPartial:
 
 
 _NO_CODES = np.zeros(0, dtype=np.int64)
+
+
+def _is_dense(keys: int, size: int) -> bool:
+    """Return whether so many keys are a good part of ``size`` codes."""
+    return size <= _ALWAYS or keys * (_SHARE_OF_FEW if size <= _FEW else _SHARE) >= size
 
 
 def _power(size: int) -> int:

@@ -114,7 +114,7 @@ class ColumnRun:
         self.batch = batch
         self.codes = codes
         self.series = series
-        self._arrays: dict[tuple[int, pl.DataType], Values] = {}
+        self._arrays: dict[tuple[int, Form], Values] = {}
         self._present: list[Mask | None] = [None if not s.null_count() else s.is_not_null().to_numpy() for s in series]
 
     def __len__(self) -> int:
@@ -126,14 +126,21 @@ class ColumnRun:
 
     def array(self, place: int, form: Form) -> Values:
         """Return an expression's values; anything where they are null."""
+        array = self._arrays.get((place, form))
+        if array is None:
+            array = self._arrays[place, form] = self._made(place, form)
+        return array
+
+    def _made(self, place: int, form: Form) -> Values:
         series = self.series[place]
-        at = place, form.dtype(series.dtype)
-        if at not in self._arrays:
-            try:
-                self._arrays[at] = to_array(series, form)
-            except pl.exceptions.PolarsError as error:
-                raise DataError(f"an aggregation cannot take what it reads: {error}") from error
-        return self._arrays[at]
+        dtype = form.dtype(series.dtype)
+        for (other, made_form), array in self._arrays.items():
+            if other == place and made_form.dtype(series.dtype) == dtype:
+                return array
+        try:
+            return to_array(series, form)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"an aggregation cannot take what it reads: {error}") from error
 
 
 @final

@@ -109,13 +109,20 @@ class SessionIndex:
                 heappush(self._due, (session.end, code, session.id))
                 heappush(self._ending, (session.end + self._lateness, code))
 
-    def due(self, watermark: int) -> list[tuple[int, Session]]:
-        """Return the sessions that end at or before the watermark and are not emitted as they are, by their ends."""
+    def due(self, watermark: int, changed: dict[int, int]) -> list[tuple[int, Session]]:
+        """Return the sessions that end at or before the watermark and are not emitted as they are, by their ends.
+
+        Args:
+            watermark: The watermark.
+            changed: The ids of sessions that hold rows that were not emitted, whatever their bounds; those that are
+                returned are taken out.
+        """
         found: list[tuple[int, Session]] = []
         while self._due and self._due[0][0] <= watermark:
             end, code, id = heappop(self._due)
             session = next((s for s in self.by_code.get(code, ()) if s.id == id and s.end == end), None)
-            if session is not None and session.emitted != (session.start, session.end):
+            is_changed = session is not None and changed.pop(id, None) is not None
+            if session is not None and (is_changed or session.emitted != (session.start, session.end)):
                 self._replace(code, session, session._replace(emitted=(session.start, session.end)))
                 found.append((code, session))
         return found

@@ -98,7 +98,7 @@ class SessionAggregation(Generic[P]):
         previous, self._watermark = self._watermark, watermark
         out: list[Output] = []
         if self._emission.emit == "close":
-            out = self._emit(self._index.due(watermark), previous)
+            out = self._emit(self._index.due(watermark, self._changed), previous)
         if self._emission.emit != "complete":
             gone = [session.id for _, session in self._index.expire(watermark)]
             self._folding.discard(self._panes, gone)
@@ -134,7 +134,8 @@ class SessionAggregation(Generic[P]):
             StatePart("panes", panes, ("key_0",)),
             StatePart("sessions", held.with_columns(whole=pl.lit(1)), ("whole",)),
         )
-        return Snapshot({"watermark": self._watermark, "next_id": self._index.next_id}, parts)
+        meta = {"watermark": self._watermark, "next_id": self._index.next_id, "changed": list(self._changed)}
+        return Snapshot(meta, parts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take sessions and what they hold."""
@@ -150,6 +151,8 @@ class SessionAggregation(Generic[P]):
         if parts.get("panes", pl.DataFrame()).height:
             live = [s.id for _, s in self._index.all()]
             self._panes = self._folding.load(parts["panes"].filter(pl.col("key_0").is_in(live)))
+        changed = set(snapshot.meta["changed"])
+        self._changed = {session.id: code for code, session in self._index.all() if session.id in changed}
         self._index.next_id = snapshot.meta["next_id"]
 
     def _judges(self, batch: Batch) -> I64:

@@ -122,9 +122,9 @@ class Drive:
 
     async def end(self) -> None:
         """End the input: everything fires, and the last epoch is committed.  Nothing can be sent behind it (R5)."""
-        said = [self._rig.journal.say(node.name, "", "end") for node in self._rig.plan.sources]
-        self._rig.take(said)
-        await self._rig.commit(is_last=True)
+        self._rig.require_running()
+        self._rig.take([self._rig.journal.say(node.name, "", "end") for node in self._rig.plan.sources])
+        await self.settle()
 
     # epochs and crashes
 
@@ -155,9 +155,10 @@ class Drive:
         await self.resume()
 
     async def settle(self) -> None:
-        """Commit, where each call does; nothing behind the end."""
-        if self._is_each and not self._rig.is_ended:
-            await self._rig.commit()
+        """Commit, where each call does, and where the input has ended; nothing behind the end."""
+        is_over = self._rig.graph.is_ended
+        if not self._rig.is_ended and (self._is_each or is_over):
+            await self._rig.commit(is_last=is_over)
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -240,7 +241,7 @@ class DrivenSource:
     async def _say(self, word: Word, splits: Sequence[str]) -> None:
         self._require_open()
         for split in splits:
-            if word in ("idle", "finish") and split not in self._rig.graph.ingests[self._node.name].splits:
+            if word in ("idle", "finish") and not self._rig.journal.knows(self._node.name, split):
                 raise DefinitionError(
                     f"source {self._node.name!r} has no split {split!r} yet; open() it, or send to it"
                 )
@@ -252,8 +253,8 @@ class DrivenSource:
             await self._drive.settle()
 
     def _require_open(self) -> None:
-        if self._rig.is_ended:
-            raise StreamflowError("the input has ended, and nothing can be sent behind it")
+        if self._node.name in self._rig.journal.ended:
+            raise StreamflowError(f"source {self._node.name!r} has ended: nothing can be sent behind the end")
 
     def __repr__(self) -> str:
         return f"DrivenSource({self._node.name!r})"

@@ -63,10 +63,12 @@ class Journal:
     Attributes:
         entries: All of it.
         committed: How much of it the last checkpoint has seen.
+        ended: The sources that are over.
     """
 
     entries: list[Entry] = field(default_factory=list)
     committed: int = 0
+    ended: set[str] = field(default_factory=set)
     _rows: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def send(self, source: str, split: str, data: Payload) -> Sent:
@@ -79,22 +81,30 @@ class Journal:
     def say(self, source: str, split: str, word: Word) -> Said:
         """Note what is said of a split."""
         said = Said(source, split, word)
+        if word == "open":
+            self._rows.setdefault((source, split), 0)
+        if word == "end":
+            self.ended.add(source)
         self.entries.append(said)
         return said
 
-    def rows(self, source: str, split: str) -> int:
-        """Return how many rows of a split have been sent."""
-        return self._rows.get((source, split), 0)
+    def knows(self, source: str, split: str) -> bool:
+        """Return whether rows of a split have been sent, or it has been opened."""
+        return (source, split) in self._rows
 
     def commit(self) -> None:
         """Everything noted by now is in a checkpoint."""
         self.committed = len(self.entries)
 
     def after(self, positions: Positions) -> Iterator[Entry]:
-        """Yield what goes in again, given where each split goes on; rows by their positions, the rest by its place."""
+        """Yield what goes in again, given where each split goes on.
+
+        Rows by their positions; what is said of a split where no checkpoint has seen it.  That a split or a source is
+        over is said again each time, as the reader of a real one does.
+        """
         for place, entry in enumerate(self.entries):
             if isinstance(entry, Said):
-                if place >= self.committed:
+                if place >= self.committed or entry.word in ("finish", "end"):
                     yield entry
                 continue
             resume = positions.get(entry.source, {}).get(entry.split, 0)

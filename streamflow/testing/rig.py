@@ -118,6 +118,14 @@ class Rig:
 
     # running
 
+    def require_running(self) -> None:
+        """Check that something can be done with it now.
+
+        Raises:
+            StreamflowError: If it is not running, or has failed.
+        """
+        self._running()
+
     @property
     def graph(self) -> Graph:
         """The graph.

@@ -7,6 +7,7 @@ import gc
 import signal
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,7 +205,7 @@ async def test_checkpoint_without_a_folder_says_what_is_missing() -> None:
 
 async def test_every_trigger_gives_the_same_rows() -> None:
     wanted = None
-    for trigger in (sf.continuous(), sf.micro_batch("20ms"), sf.available_now(), sf.once()):
+    for trigger in (sf.continuous(), sf.micro_batch("20ms"), sf.micro_batch("20ms", rate=sf.pid()), sf.available_now()):
         sink = sf.MemorySink()
         async with counting(sink, trigger=trigger).start() as query:
             await query.wait()
@@ -212,6 +213,22 @@ async def test_every_trigger_gives_the_same_rows() -> None:
         rows = sorted((r.key, r.start, r.value) for r in sink.rows)
         wanted = wanted or rows
         assert rows == wanted, trigger
+
+
+async def test_once_works_off_one_batch_and_leaves_the_rest_to_the_next_run(state_dir: Path) -> None:
+    batches = [0]
+    for _ in range(200):
+        sink = sf.MemorySink()
+        pipeline = sf.Pipeline("once", trigger=sf.once(), checkpoint=str(state_dir))
+        pipeline.read("numbers", list(range(3_000)), max_rows_per_trigger=1_000).to(sink)
+        async with pipeline.start() as query:
+            await query.wait()
+            if query.was_finished:
+                break
+        batches.append(batches[-1] + len(sink.rows))
+    assert batches == sorted(batches)
+    assert batches[-1] == 3_000
+    assert len(batches) > 3
 
 
 async def test_head_returns_and_prints_the_first_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,7 @@ async def test_the_end_fires_everything_and_nothing_comes_behind_it() -> None:
         await d.source("tx").send(Spent("ann", 1, 5))
         await d.end()
         assert d.sink("sums").rows == [("ann", 10, 5)]
-        with pytest.raises(StreamflowError, match="the input has ended"):
+        with pytest.raises(StreamflowError, match="nothing can be sent behind the end"):
             await d.source("tx").send(Spent("ann", 2, 5))
         await d.crash_and_restore()
         assert d.sink("sums").rows == [("ann", 10, 5)]
@@ -197,6 +197,8 @@ async def test_one_source_may_end_before_the_other() -> None:
         assert d.sink("out").rows == []
         await d.source("right").end()
         assert [row.end // SECOND for row in d.sink("out").rows] == [10]
+        with pytest.raises(StreamflowError, match="source 'right' has ended"):
+            await d.source("right").send(2)
         await d.source("left").end()
         assert [row.end // SECOND for row in d.sink("out").rows] == [10, 30]
 
@@ -237,6 +239,36 @@ async def test_what_is_said_of_splits_is_said_again_behind_a_crash() -> None:
         await d.crash_and_restore()
         await d.checkpoint()
         assert d.sink("sums").rows == [("ann", 10, 1)]
+
+
+async def test_a_source_that_is_over_is_over_behind_a_crash() -> None:
+    pipeline = sf.Pipeline("two")
+    left, right = (
+        pipeline.read(n, [], event_time=lambda t: t, time_unit="s", max_delay="0s") for n in ("left", "right")
+    )
+    left.union(right).window_all(sf.tumbling("10s")).count(name="count").to(MemorySink(), name="out")
+    async with drive(pipeline) as d:
+        await d.source("right").end()
+        await d.crash_and_restore()
+        await d.source("left").send(1, 25)
+        assert [row.end // SECOND for row in d.sink("out").rows] == [10]
+        await d.source("left").end()
+        await d.crash_and_restore()
+        assert [row.end // SECOND for row in d.sink("out").rows] == [10, 30]
+
+
+async def test_what_is_said_while_it_is_down_waits() -> None:
+    async with drive(spending()) as d:
+        await d.source("tx").open("A", "B")
+        await d.source("tx").send(Spent("ann", 15, 1), Spent("ann", 16, 1), split="A")
+        await d.crash()
+        await d.source("tx").idle("B")
+        with pytest.raises(StreamflowError, match="it is not running"):
+            await d.end()
+        await d.resume()
+        assert d.watermark("tx") == 16 * SECOND
+        await d.end()
+        assert d.sink("sums").rows == [("ann", 20, 2)]
 
 
 async def test_what_is_sent_to_a_crashed_or_suspended_pipeline_waits() -> None:
