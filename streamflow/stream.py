@@ -240,7 +240,7 @@ class KeyedStream(Stream[T], Generic[K, T]):
     """Rows under keys: what windows and aggregations need."""
 
     def on_error(self, policy: OnError) -> KeyedStream[K, T]:
-        """Return the same rows under the same keys; the steps that follow treat rows on which they fail by this policy."""
+        """Return the same rows under the same keys; the steps that follow treat rows they fail on by this policy."""
         return KeyedStream(self._plan, self._input, require_policy(policy))
 
     def filter(self, predicate: Callable[[T], object], *, name: str | None = None) -> KeyedStream[K, T]:

@@ -1,11 +1,12 @@
 """Where a batch is worked on: on the query's own loop, or beside somebody else's.
 
-``run()`` and ``serve()`` own their loop and work on it, in pieces of about 20 ms, so that signals, commits and sources have
-their turn (``Inline``).  ``start()`` shares its host's loop
-(``Shared``): a batch predicted below 0.2 ms is worked on at once; longer ones go in pieces of about 1 ms, one at a
-time, to one thread that the query owns, and the thread waits for the loop between pieces.  So the host's loop is
-never kept longer than one piece, whatever the load; a thread that ran freely would keep it for the interpreter's
-switch interval again and again.
+``run()`` and ``serve()`` own their loop and work on it, in pieces of about 20 ms, so that signals, commits and sources
+have their turn (``Inline``).
+
+``start()`` shares its host's loop (``Shared``): a batch predicted below 0.2 ms is worked on at once; longer ones go in
+pieces of about 1 ms, one at a time, to one thread that the query owns, and the thread waits for the loop between
+pieces.  So the host's loop is never kept longer than one piece, whatever the load; a thread that ran freely would keep
+it for the interpreter's switch interval again and again.
 
 Only one piece is ever worked on, so the engine needs no lock.
 """

@@ -107,7 +107,7 @@ _OBJECT = 256
 
 
 def grouped(chunks: Sequence[Chunk], rows: Callable[[], int]) -> Iterator[list[Chunk]]:
-    """Yield chunks in groups of at most ``rows()`` rows, asked anew before each; a larger chunk is a group of its own."""
+    """Yield chunks in groups of at most ``rows()`` rows; a larger chunk is a group of its own."""
     at = 0
     while at < len(chunks):
         group, size, limit = [chunks[at]], len(chunks[at]), rows()

@@ -176,7 +176,8 @@ class Runner:
             await self._epochs.begin(is_fresh=found is None, new_generation=new_generation, finished=self.was_finished)
         if self.was_finished:
             _log.warning(
-                "pipeline %s finished in an earlier run (checkpoint %s): nothing is read; a new generation starts afresh",
+                "pipeline %s finished in an earlier run (checkpoint %s): nothing is read;"
+                " a new generation starts afresh",
                 self.plan.name,
                 self.restored,
             )

@@ -32,10 +32,7 @@ def answer_all(
     mine = partial.codes(at)
     columns = codes.keys(mine)
     if not is_global:
-        columns += [
-            pl.Series(name, [bound], dtype=pl.Int64).cast(_INSTANT).new_from_index(0, len(at))
-            for name, bound in ((_START, start), (_END, end))
-        ]
+        columns += [_instants(_START, start, len(at)), _instants(_END, end, len(at))]
     columns += [_result(place, kept, partial, at, mine) for place, kept in enumerate(keeping.kept)]
     time = min(max(wm, EARLIEST), LATEST) if is_global else end - 1
     return Columns(Stamps.at(time, wm, len(at)), pl.DataFrame(columns), _key(codes.names, is_global=is_global))
@@ -55,9 +52,20 @@ def answer_each(
     frame = picked.run.batch.frame
     columns = [taken(frame.get_column(name), picked.rows) for name in key]
     if not is_global:
-        columns += [pl.Series(name, bound).cast(_INSTANT) for name, bound in ((_START, starts), (_END, ends))]
+        columns += [_bounds(_START, starts), _bounds(_END, ends)]
     columns += _running(keeping, partial, picked, slots)
     return Columns(picked.stamps, pl.DataFrame(columns), _key(key, is_global=is_global))
+
+
+def _bounds(name: str, times: I64) -> pl.Series:
+    """Return bounds of windows as a column; mostly they are of one window."""
+    if len(times) and (times == times[0]).all():
+        return _instants(name, int(times[0]), len(times))
+    return pl.Series(name, times).cast(_INSTANT)
+
+
+def _instants(name: str, time: int, rows: int) -> pl.Series:
+    return pl.Series(name, [time], dtype=pl.Int64).cast(_INSTANT).new_from_index(0, rows)
 
 
 def _result(place: int, kept: Kept, partial: ColumnPartial, at: I64, codes: I64) -> pl.Series:

@@ -1,8 +1,9 @@
 """The rate at which rows are taken in: Spark's PID estimator, as values and arithmetic.
 
 When batches take longer than their interval they queue, and each queued one adds to the latency of all that follow.
-The estimator sets the rate of the next batch from how the last one went: the *error* is the rate it was given less the rate
-at which rows were worked on, the *historical error* what waits, as a rate, and the *derivative* how the error changes::
+The estimator sets the rate of the next batch from how the last one went: the *error* is the rate it was given less the
+rate at which rows were worked on, the *historical error* what waits, as a rate, and the *derivative* how the error
+changes::
 
     new = latest - kp * error - ki * historical - kd * derivative
 

@@ -94,8 +94,8 @@ class Rig:
         )
         self._run, self._failure = _Run(graph, outbox, epochs), None
         found = await epochs.recover(self.plan, self.clock.now(), new_generation=False)
-        await epochs.begin(is_fresh=found is None, new_generation=False, finished=False)
         self.is_ended = found is not None and found.finished
+        await epochs.begin(is_fresh=found is None, new_generation=False, finished=self.is_ended)
         if not self.is_ended:
             self.take(list(self.journal.after(graph.positions())))
 

@@ -87,7 +87,9 @@ def test_held_rows_survive_a_crash(data, crash_at, full) -> None:
 def union_plan(case: Case) -> Plan:
     pipeline = sf.Pipeline("law")
     streams = [
-        pipeline.read(split, [], event_time=lambda r: r.time, max_delay=us(case.delay)).map(lambda r: r, name=f"map_{split}")
+        pipeline.read(split, [], event_time=lambda r: r.time, max_delay=us(case.delay)).map(
+            lambda r: r, name=f"map_{split}"
+        )
         for split in SPLITS
     ]
     rows = streams[0].union(*streams[1:])

@@ -183,7 +183,10 @@ async def test_the_end_fires_everything_and_nothing_comes_behind_it() -> None:
         with pytest.raises(StreamflowError, match="nothing can be sent behind the end"):
             await d.source("tx").send(Spent("ann", 2, 5))
         await d.crash_and_restore()
+        await d.crash_and_restore()
         assert d.sink("sums").rows == [("ann", 10, 5)]
+        with pytest.raises(StreamflowError, match="nothing can be sent behind the end"):
+            await d.source("tx").send(Spent("ann", 2, 5))
 
 
 async def test_one_source_may_end_before_the_other() -> None:
