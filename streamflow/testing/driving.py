@@ -34,8 +34,8 @@ EpochRule = Literal["each", "manual"]
 def drive(pipeline: Pipeline, *, start: datetime | int = 0, epochs: EpochRule = "each", cut: Cut = None) -> Drive:
     """Return a pipeline to be driven by a test: enter it with ``async with``.
 
-    Its sources are not opened and its sinks not written: the test sends the rows, and looks at what the sinks would
-    hold. Leaving the body suspends it.
+    Its sources are not opened, its sinks not written and its trigger not used: the test sends the rows, each call a
+    batch, and looks at what the sinks would hold.  Leaving the body suspends it.
 
     Args:
         pipeline: What to test.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sqlite3
@@ -132,11 +133,12 @@ class NumbersReader:
         return [SplitOpened(split, at) for split, at in self.at.items() if (split, self.fault) != ("b", "unopened")]
 
     async def read(self, limit: int, wanted: Sequence[str]) -> Sequence[ReadEvent]:
-        if self.fault == "swallows its cancellation":
-            try:
+        if self.fault == "never answers":
+            await asyncio.get_running_loop().create_future()
+        if self.fault == "is not to be stopped":
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
-                raise ValueError("closed") from None
+            await asyncio.get_running_loop().create_future()
         events: list[ReadEvent] = []
         extra = {"unwanted": "b", "unopened": "b"}.get(self.fault, "")
         for split in [s for s in "ab" if s in (*wanted, *extra) and (self.at[s] < 10 or self.fault != "unwanted")]:
@@ -171,7 +173,8 @@ FAULTY_SOURCES = {
     "skips a row": "split 'a', read again from 4",
     "forgets its position": "read again from 3: expected",
     "unwanted": "only split 'a' was wanted, and rows of ['b'] came",
-    "swallows its cancellation": "has not returned within",
+    "never answers": "read() has not returned within",
+    "is not to be stopped": "a cancelled read() has not ended within",
 }
 
 

@@ -173,10 +173,9 @@ async def _check_stopping(make: Callable[[], Source], *, rows: int | None, limit
     async with nothing_left("closing a reader whose read was cancelled"):
         for opened in await _within(reader.open({}), "open"):
             log.opened(opened)
-        read = asyncio.ensure_future(reader.read(limit, list(log.known)))
+        read = asyncio.create_task(_awaited(reader.read(limit, list(log.known))))
         await asyncio.sleep(0)
-        read.cancel()
-        await asyncio.wait([read])
+        await _cancel(read, "read")
         if not read.cancelled() and (error := read.exception()) is not None:
             raise AssertionError(f"a cancelled read() must end, and raised {error!r}") from error
         await reader.close()
@@ -219,13 +218,23 @@ async def _check_wanted(make: Callable[[], Source], first: _Log, *, limit: int) 
 
 
 async def _within(answer: Awaitable[T], what: str) -> T:
-    task = asyncio.ensure_future(answer)
+    task = asyncio.create_task(_awaited(answer))
     await asyncio.wait([task], timeout=PATIENCE_SECONDS)
     if task.done():
         return task.result()
-    task.cancel()
-    await asyncio.wait([task])
+    await _cancel(task, what)
     raise AssertionError(f"{what}() has not returned within {PATIENCE_SECONDS:g} s; are there fewer rows?")
+
+
+async def _awaited(answer: Awaitable[T]) -> T:
+    return await answer
+
+
+async def _cancel(task: asyncio.Task[Any], what: str) -> None:
+    """Cancel a task once, as the runtime does, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    assert task.done(), f"a cancelled {what}() has not ended within {PATIENCE_SECONDS:g} s"
 
 
 def _rows(chunk: Chunk, source: Source) -> list[Any]:
