@@ -209,16 +209,17 @@ class Graph:
             self._send(station, outputs)
 
     def _prepared(self, station: Station, number: int, batch: Batch) -> Batch:
-        """Return the batch with this step's own watermark beside each row, where the step wants it."""
-        if "mark" not in station.node.needs:
-            return batch
+        """Return the batch with this step's own watermark beside each row, where a step from here on wants it."""
         mark = batch.stamps.mark
         if mark is None:
-            mark = constant(station.watermark, len(batch))
-        elif len(station.node.inputs) > 1:
-            other = station.merge.least_other(str(number))
-            mark = np.maximum(np.minimum(mark, other), station.watermark)
-        return batch.with_stamps(batch.stamps.with_mark(mark))
+            if "mark" not in station.node.needs:
+                return batch
+            return batch.with_stamps(batch.stamps.with_mark(constant(station.watermark, len(batch))))
+        if len(station.node.inputs) == 1:
+            return batch
+        other = station.merge.least_other(str(number))
+        merged = np.maximum(np.minimum(mark, other), station.watermark)
+        return batch.with_stamps(batch.stamps.with_mark(merged))
 
     def _send(self, station: Station, outputs: Iterable[Output]) -> None:
         for port, batch in outputs:

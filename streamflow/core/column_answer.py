@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -65,7 +66,12 @@ def _bounds(name: str, times: I64) -> pl.Series:
 
 
 def _instants(name: str, time: int, rows: int) -> pl.Series:
-    return pl.Series(name, [time], dtype=pl.Int64).cast(_INSTANT).new_from_index(0, rows)
+    return _instant(name, time).new_from_index(0, rows)
+
+
+@lru_cache(maxsize=256)  # a window answers many batches, and to make a column of one value costs what 1,000 sums do
+def _instant(name: str, time: int) -> pl.Series:
+    return pl.Series(name, [time], dtype=pl.Int64).cast(_INSTANT)
 
 
 def _result(place: int, kept: Kept, partial: ColumnPartial, at: I64, codes: I64) -> pl.Series:

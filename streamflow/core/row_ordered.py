@@ -166,7 +166,17 @@ class _Items(Accumulator[list[Any]]):
         flat, lengths = flatten(columns["items"])
         fields = {field.name: field for field in flat.struct.unnest().get_columns()}
         packed = columns.get("packed")
-        return fields, self._column.decode(fields["value"], None if packed is None else flatten(packed)[0]), lengths
+        return fields, self._column.decode(fields["value"], _flat_packed(packed, lengths)), lengths
+
+
+def _flat_packed(packed: pl.Series | None, lengths: list[int]) -> pl.Series | None:
+    """Return what is packed of all items; nothing of states that the column layout wrote."""
+    if packed is None:
+        return None
+    if not packed.null_count():
+        return flatten(packed)[0]
+    lists = [[None] * n if items is None else items for items, n in zip(packed.to_list(), lengths, strict=True)]
+    return pl.Series([raw for items in lists for raw in items], dtype=pl.Binary)
 
 
 @final

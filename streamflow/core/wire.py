@@ -24,7 +24,7 @@ from streamflow.core.folding import Windowed
 from streamflow.core.records import SCALARS, fields_of, is_nested, iso, plain
 from streamflow.errors import DataError
 
-UNFIT = (TypeError, ValueError, OverflowError, RecursionError, AttributeError)
+UNFIT = (TypeError, ValueError, OverflowError, RuntimeError, AttributeError)
 """What encoders raise on a value that they cannot hold; ``DataError`` and ``UnicodeError`` are ``ValueError``s."""
 
 
