@@ -12,6 +12,7 @@ from streamflow.core.connector import Sink
 from streamflow.core.edge import Edge
 from streamflow.core.element import LATE
 from streamflow.errors import DefinitionError
+from streamflow.operators.ordered import Ordered
 from streamflow.operators.refusal import OnError
 from streamflow.operators.stateless import Union
 
@@ -94,3 +95,25 @@ def show(plan: Plan, input: Input, limit: int) -> None:
     if limit < 1:
         raise DefinitionError(f"show takes a number of rows of one or more, got {limit!r}")
     plan.add_sink(ConsoleSink(limit=limit), input, plan.free_name(f"{input.node}_shown"))
+
+
+def ordered(plan: Plan, input: Input, layout: Layout, name: str | None) -> Input:
+    """Add a buffer that releases rows in event-time order, and return its output.
+
+    Raises:
+        DefinitionError: If the rows replace earlier ones.
+    """
+    require_append(plan, input, "ordered")
+    node = StepNode(
+        name or f"ordered_{input.node}",
+        "ordered",
+        (input,),
+        lambda around: Ordered(has_late=around.has_late),
+        layout,
+        layout,
+        is_stateful=True,
+        waits=True,
+        needs=frozenset({"identity"}),
+        definition="ordered",
+    )
+    return add_step(plan, node)

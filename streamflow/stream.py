@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
 
 from streamflow._engine.plan import Input, Plan, StepNode, Surroundings
 from streamflow._runtime.preview import Preview
-from streamflow.building import add_step, require_append, require_function, show, to_sink, unite
+from streamflow.building import add_step, ordered, require_append, require_function, show, to_sink, unite
 from streamflow.core.aggregation import Aggregate, Aggregation
 from streamflow.core.batch import Layout
 from streamflow.core.connector import Sink
@@ -22,7 +22,6 @@ from streamflow.core.operator import Operator
 from streamflow.core.rows import Late
 from streamflow.core.timestamp import Duration
 from streamflow.core.window import Global, Window
-from streamflow.operators.ordered import Ordered
 from streamflow.operators.refusal import OnError, require_policy
 from streamflow.operators.stateless import Branch, Changes, Filter, FlatMap, KeyBy, Map, MapBatch
 from streamflow.windowing import Spec, add_rows_aggregation, emission, reduction, running
@@ -116,20 +115,8 @@ class Stream(Generic[T]):
 
     def ordered(self, *, name: str | None = None) -> OrderedStream[T]:
         """Return the rows in event-time order, each once the watermark has passed it; late rows go to ``late()``."""
-        require_append(self._plan, self._input, "ordered")
-        node = StepNode(
-            name or f"ordered_{self._input.node}",
-            "ordered",
-            (self._input,),
-            lambda s: Ordered(has_late=s.has_late),
-            Layout.ROWS,
-            Layout.ROWS,
-            is_stateful=True,
-            waits=True,
-            needs=frozenset({"identity"}),
-            definition="ordered",
-        )
-        return OrderedStream(self._plan, add_step(self._plan, node), self._policy)
+        input = ordered(self._plan, self._input, Layout.ROWS, name)
+        return OrderedStream(self._plan, input, self._policy)
 
     def window_all(
         self,

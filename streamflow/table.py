@@ -14,7 +14,7 @@ import polars as pl
 
 from streamflow._engine.plan import Input, Plan, StepNode, Surroundings
 from streamflow._runtime.preview import Preview
-from streamflow.building import add_step, edge_of, require_append, show, to_sink, unite
+from streamflow.building import add_step, edge_of, ordered, require_append, show, to_sink, unite
 from streamflow.core.aggregation import Aggregate
 from streamflow.core.batch import Layout
 from streamflow.core.connector import Sink
@@ -27,7 +27,6 @@ from streamflow.core.timestamp import Duration
 from streamflow.core.window import Global, Window
 from streamflow.errors import DefinitionError
 from streamflow.operators.convert import ToColumns, ToRows, maker
-from streamflow.operators.ordered import Ordered
 from streamflow.operators.refusal import OnError, require_policy
 from streamflow.operators.stateless import Changes, Project, Where
 from streamflow.operators.static_join import StaticJoin
@@ -133,20 +132,8 @@ class Table:
 
     def ordered(self, *, name: str | None = None) -> OrderedTable:
         """Return the rows in event-time order, each once the watermark has passed it; late rows go to ``late()``."""
-        require_append(self._plan, self._input, "ordered")
-        node = StepNode(
-            name or f"ordered_{self._input.node}",
-            "ordered",
-            (self._input,),
-            lambda s: Ordered(has_late=s.has_late),
-            Layout.COLUMNS,
-            Layout.COLUMNS,
-            is_stateful=True,
-            waits=True,
-            needs=frozenset({"identity"}),
-            definition="ordered",
-        )
-        return OrderedTable(self._plan, add_step(self._plan, node), self._policy)
+        input = ordered(self._plan, self._input, Layout.COLUMNS, name)
+        return OrderedTable(self._plan, input, self._policy)
 
     def as_stream(self, kind: type[T] | None = None, *, name: str | None = None) -> Stream[T]:
         """Return the rows as Python values: instances of ``kind`` by the names of its fields, or dicts."""
