@@ -86,7 +86,7 @@ def test_killed_around_the_commit_it_goes_on(tmp_path: Path, wanted: tuple[int, 
 
 
 @pytest.mark.tier2
-@pytest.mark.parametrize("hit", [1, 2, 5])
+@pytest.mark.parametrize("hit", [1, 4])
 @pytest.mark.parametrize("name", DURABLE)
 def test_killed_at_every_failpoint_it_goes_on(tmp_path: Path, wanted: tuple[int, int], name: str, hit: int) -> None:
     process = launch(tmp_path, STREAMFLOW_FAILPOINTS=f"{name}=kill@{hit}")
