@@ -31,7 +31,7 @@ Path("orders.jsonl").write_text(
     )
 )
 
-pipeline = sf.Pipeline("orders", checkpoint="file:./state", guarantee="exactly_once")
+pipeline = sf.Pipeline("orders", checkpoint="file:./state/orders", guarantee="exactly_once")
 (
     pipeline.read(
         "orders",

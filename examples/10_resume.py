@@ -21,7 +21,7 @@ async def numbers(start: int):
 
 
 def build() -> sf.Pipeline:
-    pipeline = sf.Pipeline("numbers", checkpoint="file:./state")
+    pipeline = sf.Pipeline("numbers", checkpoint="file:./state/numbers")
     (
         pipeline.read("numbers", numbers, event_time=lambda row: row["at"], max_delay="0s")
         .window_all(sf.tumbling("3s"))

@@ -58,4 +58,6 @@ def test_the_command_says_its_version(python: Path, tmp_path: Path, wheel: Path)
 
 def test_every_example_runs(python: Path, tmp_path: Path) -> None:
     for example in sorted((ROOT / "examples").glob("*.py")):
-        assert run(python, example, cwd=tmp_path), example.name
+        folder = tmp_path / example.stem
+        folder.mkdir()
+        assert run(python, example, cwd=folder), example.name
